@@ -1,0 +1,1 @@
+//! outflow moves records out of Apache Kafka into Elasticsearch and into HDFS.

@@ -1,0 +1,1 @@
+//! The testbed: real services, faults and a checker. See ARCHITECTURE.md.
