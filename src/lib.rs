@@ -1,1 +1,24 @@
 //! outflow moves records out of Apache Kafka into Elasticsearch and into HDFS.
+//!
+//! The map, in the order a record travels:
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | layered settings, validated once; the rest never sees a raw option |
+//! | [`kafka`] | the consumer, rebalances, commits, the dead letter producer; the one `unsafe` module |
+//! | [`pipeline`] | the worker loop, partition control, supervision |
+//! | [`sinks`] | the sink's contract, and the two sinks |
+//! | [`offsets`] | the tracker: what may be committed (pure) |
+//! | [`status`], [`metrics`] | snapshots and handles that observers read |
+//! | [`admin`] | HTTP: health, metrics, status |
+//! | [`agent`] | a host's CPU and memory figures, into Kafka |
+//!
+//! Dependencies go one way: `main` wires, `pipeline` knows the sink's contract and no sink, a sink
+//! knows records and no Kafka client, the pure modules know nothing but each other.
+
+pub mod config;
+pub mod error;
+pub mod metrics;
+pub mod offsets;
+pub mod sinks;
+pub mod status;

@@ -1,1 +1,3 @@
+//! The `outflow` binary: arguments, configuration, run, exit code.
+
 fn main() {}

@@ -1,0 +1,122 @@
+//! Snapshots: what observers (admin HTTP, metrics, the lag evaluator) may see of a running pipeline. Workers
+//! publish them; nothing on the record's way waits for a reader. Serialised as they are by `/api/v1/status`.
+
+use serde::Serialize;
+
+/// A sink's circuit: closed (working), open (waiting, one probe at a time), half open (a probe is out).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum CircuitState {
+    /// Working.
+    #[default]
+    Closed,
+    /// The sink can't take anything; the next probe is at most 2 s away.
+    Open,
+    /// A probe is out.
+    HalfOpen,
+}
+
+/// What a sink says of itself.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SinkHealth {
+    /// The circuit.
+    pub circuit: CircuitState,
+    /// Since when (Unix milliseconds).
+    pub since_ms: i64,
+    /// Why it isn't closed, in words.
+    pub reason: Option<String>,
+    /// The last error, even if it is over.
+    pub last_error: Option<String>,
+    /// When that was (Unix milliseconds).
+    pub last_error_ms: Option<i64>,
+    /// Requests (bulk requests, file commits) in flight.
+    pub in_flight: u64,
+    /// What the sink likes to tell besides (batch bytes, concurrency, open files): name and value.
+    pub details: Vec<(String, String)>,
+}
+
+/// The state of a partition in a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionState {
+    /// Assigned; its position is being looked up in Kafka.
+    Locating,
+    /// The sink is opening it.
+    Opening,
+    /// Records flow.
+    Running,
+    /// Open, and waiting for its turn or for room in its span.
+    Waiting,
+    /// Being drained before it is given back.
+    Draining,
+    /// Stuck until a person acts or the fault goes away: see `reason`.
+    Quarantined,
+}
+
+/// One partition as its worker sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Our epoch of its assignment.
+    pub epoch: u64,
+    /// What it is doing.
+    pub state: PartitionState,
+    /// Why, where that isn't plain.
+    pub reason: Option<String>,
+    /// Next offset to read from Kafka.
+    pub next: Option<i64>,
+    /// Everything below is final: what may be committed.
+    pub acked: Option<i64>,
+    /// What was last committed to Kafka.
+    pub committed: Option<i64>,
+    /// Log end offset (last stable offset under `read_committed`), as last seen.
+    pub log_end: Option<i64>,
+    /// `log_end - acked`, never negative; 0 when the position is at the end.
+    pub lag: Option<i64>,
+    /// Timestamp of the newest acked record (Unix ms).
+    pub acked_timestamp_ms: Option<i64>,
+}
+
+/// One worker.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WorkerStatus {
+    /// Its number within the sink.
+    pub worker: usize,
+    /// `starting`, `running`, `idle` (no partitions), `restarting`, `stopped`.
+    pub state: String,
+    /// Why, where that isn't plain.
+    pub reason: Option<String>,
+    /// Its partitions.
+    pub partitions: Vec<PartitionStatus>,
+    /// Rebalances since the start.
+    pub rebalances: u64,
+    /// When the last commit was acknowledged (Unix ms).
+    pub last_commit_ms: Option<i64>,
+    /// The client's last error, in words, and whether brokers are reachable.
+    pub kafka_error: Option<String>,
+}
+
+/// One sink, all of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// `elasticsearch` or `hdfs`.
+    pub kind: &'static str,
+    /// Its consumer group.
+    pub group: String,
+    /// One word for the whole: `running`, `waiting` (the circuit is open), `stuck` (a partition is
+    /// quarantined), `starting`, `stopped`.
+    pub state: String,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// The sink's own view.
+    pub health: SinkHealth,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Sum of the partitions' lags, as far as they are known.
+    pub lag: Option<i64>,
+}
