@@ -20,5 +20,6 @@ pub mod config;
 pub mod error;
 pub mod metrics;
 pub mod offsets;
+pub mod pipeline;
 pub mod sinks;
 pub mod status;

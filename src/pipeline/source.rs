@@ -1,0 +1,139 @@
+//! What the pipeline asks of its source, so that the loop runs the same on Kafka and in the simulator.
+//!
+//! A partition is delivered only between [`Source::start`] and [`Source::stop`]. There is no pause and no
+//! seek: waiting is being stopped, going on is being started at an offset of the tracker's. (The client's own
+//! position can't be trusted after a pause; see docs/adr.)
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::offsets::{Epoch, TopicPartition};
+use crate::sinks::{Record, Slot, Waker};
+
+/// What the client tells the loop.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// The group gave us these. They are ours from now on; nothing is delivered before `start`.
+    Assigned(Vec<TopicPartition>),
+    /// The group wants these back. Answer with [`Source::release`] once they are drained and committed.
+    Revoked(Vec<TopicPartition>),
+    /// These are somebody else's already. Answer with [`Source::release`] at once; commit nothing.
+    Lost(Vec<TopicPartition>),
+    /// The answer to [`Source::locate`].
+    Located {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The epoch that asked.
+        epoch: Epoch,
+        /// What was found; `Misconfigured` if there is no position and the policy is `none`.
+        found: Result<Location, Error>,
+    },
+    /// The answer to [`Source::commit`] with the same number.
+    Committed {
+        /// The number that the commit was given.
+        number: u64,
+        /// Whether the group took it. `Fenced`: our membership is over, a rebalance will follow.
+        result: Result<(), Error>,
+    },
+    /// This partition's delivery has stopped by itself.
+    Broken {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What happened.
+        why: Broken,
+    },
+    /// Something to show; the client goes on by itself. `None`: it is well again.
+    Trouble(Option<Error>),
+    /// The client is beyond repair: build another.
+    Fatal(Error),
+}
+
+/// Why a partition's delivery has stopped by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// The offset isn't there: retention, a re-created topic.
+    OffsetOutOfRange(String),
+    /// The log was truncated below what we had read.
+    Truncated(String),
+    /// Anything else (authorisation, an unknown topic, a corrupt batch); it is tried again.
+    Other(Error),
+}
+
+/// Where a partition stands in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The topic's id, base64.
+    pub topic_id: String,
+    /// How many partitions the topic has.
+    pub num_partitions: i32,
+    /// The group's committed offset.
+    pub committed: Option<Committed>,
+    /// Where to start if the sink doesn't know better: the committed offset, or what the reset policy says.
+    pub start: i64,
+    /// The oldest offset that the broker still has.
+    pub log_start: i64,
+    /// The log end offset (last stable offset under `read_committed`).
+    pub log_end: i64,
+}
+
+/// A committed offset as the group has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Next offset to read.
+    pub offset: i64,
+    /// Leader epoch of the record before it, -1 if unknown.
+    pub leader_epoch: i32,
+    /// Whatever was committed with it.
+    pub metadata: String,
+}
+
+/// One partition's part of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// Next offset to read.
+    pub offset: i64,
+    /// Leader epoch of the record before it, -1 if unknown.
+    pub leader_epoch: i32,
+    /// Topic id and partition count, for whoever opens the partition next. At most 4,096 bytes.
+    pub metadata: String,
+}
+
+/// A consumer: one worker's own. Nothing here blocks longer than it says.
+pub trait Source {
+    /// Serves the client's main queue (heartbeats, rebalances, callbacks) without waiting.
+    fn poll(&mut self, events: &mut Vec<SourceEvent>);
+
+    /// Looks up where a partition stands, beside the loop, through an outage of any length; answered by
+    /// `Located` (dropped if the partition is released first).
+    fn locate(&mut self, partition: &TopicPartition, epoch: Epoch);
+
+    /// Delivers a partition's records from `offset` on, as `slot`. The leader epoch (of the record before
+    /// `offset`, -1 if unknown) lets the broker tell a truncation.
+    fn start(&mut self, slot: Slot, partition: &TopicPartition, offset: i64, leader_epoch: i32);
+
+    /// Stops delivering these partitions; nothing of them comes out of `take` afterwards. May be called for
+    /// partitions that aren't started.
+    fn stop(&mut self, partitions: &[TopicPartition]);
+
+    /// Takes up to `max` records, waiting at most `wait` for the first; returns how many there were.
+    fn take(&mut self, max: usize, wait: Duration, deliver: &mut dyn FnMut(&Record<'_>)) -> usize;
+
+    /// Commits, without waiting; answered by `Committed`. Commits never overtake each other.
+    fn commit(&mut self, number: u64, commits: &[Commit]);
+
+    /// Gives partitions back that were revoked or lost.
+    fn release(&mut self, partitions: &[TopicPartition]);
+
+    /// The log end offset of a started partition, as last seen.
+    fn log_end(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// Ends a wait in `take` early, from any thread.
+    fn waker(&self) -> Waker;
+
+    /// Leaves the group and closes, within `deadline`; `false` if it didn't end in time and was left behind.
+    fn close(&mut self, deadline: Duration) -> bool;
+}
