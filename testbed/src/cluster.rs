@@ -1,0 +1,124 @@
+//! All three services together: for the tests of one process, for `testbed up`, and for the demo.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::artifacts::Artifacts;
+use crate::elasticsearch::{Elasticsearch, ElasticsearchOptions};
+use crate::error::{Error, Result};
+use crate::hdfs::{Hdfs, HdfsOptions};
+use crate::kafka::{Kafka, KafkaOptions};
+
+/// How to start all three.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterOptions {
+    /// Kafka's options.
+    pub kafka: KafkaOptions,
+    /// Elasticsearch's options.
+    pub elasticsearch: ElasticsearchOptions,
+    /// HDFS' options.
+    pub hdfs: HdfsOptions,
+}
+
+/// Kafka, Elasticsearch and HDFS, running.
+pub struct Cluster {
+    /// Kafka.
+    pub kafka: Kafka,
+    /// Elasticsearch.
+    pub elasticsearch: Elasticsearch,
+    /// HDFS.
+    pub hdfs: Hdfs,
+}
+
+impl Cluster {
+    /// Starts all three at once and waits until each is ready.
+    pub fn start(options: &ClusterOptions) -> Result<Self> {
+        // First, so that three threads don't wait on one download each with its own message.
+        Artifacts::get()?;
+        std::thread::scope(|scope| {
+            let elasticsearch = scope.spawn(|| Elasticsearch::start(&options.elasticsearch));
+            let hdfs = scope.spawn(|| Hdfs::start(&options.hdfs));
+            let kafka = Kafka::start(&options.kafka);
+            let died = |_| Error::new("the thread that starts a service panicked");
+            let (elasticsearch, hdfs) = (
+                elasticsearch.join().map_err(died)?,
+                hdfs.join().map_err(died)?,
+            );
+            Ok(Self {
+                kafka: kafka?,
+                elasticsearch: elasticsearch?,
+                hdfs: hdfs?,
+            })
+        })
+    }
+
+    /// Addresses, for people and for scripts.
+    pub fn addresses(&self) -> Value {
+        json!({
+            "kafka": { "bootstrap": self.kafka.bootstrap() },
+            "elasticsearch": { "url": self.elasticsearch.url() },
+            "hdfs": {
+                "url": self.hdfs.url(),
+                "http": self.hdfs.http().base(),
+                "config_dir": self.hdfs.config_dir(),
+            },
+        })
+    }
+
+    /// Whatever was done to the services, they are well afterwards.
+    pub fn heal(&self) -> Result<()> {
+        self.kafka.heal()?;
+        self.elasticsearch.node().heal()?;
+        self.hdfs.heal()
+    }
+}
+
+/// The cluster of this test process, started by the first who asks and gone with the process.
+///
+/// Panics if it can't start: no test that asks for it can go on.
+pub fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Result<Cluster>> = OnceLock::new();
+    match SHARED.get_or_init(|| Cluster::start(&ClusterOptions::default())) {
+        Ok(cluster) => cluster,
+        Err(error) => panic!("the testbed's services can't start: {error}"),
+    }
+}
+
+/// The shared cluster for one test alone. When the guard goes, the services are healed.
+pub struct Exclusive {
+    cluster: &'static Cluster,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// Waits for the turn of this test: every test that uses real services takes it, so that they run one
+/// after another whatever the number of test threads.
+pub fn exclusive() -> Exclusive {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed with the lock in its hands doesn't spoil the next ones: Drop has healed.
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    Exclusive {
+        cluster: shared(),
+        _alone: alone,
+    }
+}
+
+impl std::ops::Deref for Exclusive {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.cluster
+    }
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        if let Err(error) = self.cluster.heal() {
+            use std::io::Write;
+            let _ = writeln!(
+                std::io::stderr(),
+                "testbed: the services can't be healed: {error}"
+            );
+        }
+    }
+}
