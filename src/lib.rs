@@ -9,6 +9,7 @@
 //! | [`pipeline`] | the worker loop, partition control, supervision |
 //! | [`sinks`] | the sink's contract, and the two sinks |
 //! | [`offsets`] | the tracker: what may be committed (pure) |
+//! | [`backoff`] | how long to wait before the next try |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
 //! | [`admin`] | HTTP: health, metrics, status |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
@@ -16,6 +17,7 @@
 //! Dependencies go one way: `main` wires, `pipeline` knows the sink's contract and no sink, a sink
 //! knows records and no Kafka client, the pure modules know nothing but each other.
 
+pub mod backoff;
 pub mod config;
 pub mod error;
 pub mod metrics;
