@@ -17,6 +17,8 @@
 //!   letter topic has acknowledged it.
 //! - After `close` nothing of that (slot, epoch) is answered; what still arrives is dropped by its epoch.
 
+pub mod circuit;
+
 use std::sync::Arc;
 use std::time::Instant;
 
