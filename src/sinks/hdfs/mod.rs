@@ -2,4 +2,8 @@
 //!
 //! [`log`] decides what may be done to the namespace and when; the rest of this module does it.
 
+pub mod encode;
 pub mod log;
+pub mod partitioner;
+pub mod rotation;
+pub mod turns;
