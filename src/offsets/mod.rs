@@ -2,6 +2,10 @@
 //!
 //! Ranges are half-open, `[first, end)`. A committed offset is always *the next offset to read*.
 
+mod tracker;
+
+pub use tracker::{Tracker, Violation};
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,0 +1,226 @@
+use proptest::prelude::*;
+
+use super::*;
+
+enum Step {
+    Take(i64),
+    Ack(i64, i64),
+    Hold(i64),
+    Settle(i64),
+    Commits(i64),
+}
+use Step::*;
+
+fn walk(name: &str, resume: i64, steps: &[Step]) {
+    let mut tracker = Tracker::resume_at(resume);
+    for (at, step) in steps.iter().enumerate() {
+        match *step {
+            Take(offset) => assert!(tracker.take(offset, 1), "{name}: step {at}"),
+            Ack(first, end) => tracker.ack(Range::new(first, end)).expect(name),
+            Hold(offset) => tracker.hold(offset),
+            Settle(offset) => tracker.settle(offset),
+            Commits(offset) => assert_eq!(tracker.committable(), offset, "{name}: step {at}"),
+        }
+    }
+}
+
+#[test]
+fn the_committable_offset_follows_final_records_only() {
+    walk("nothing taken", 7, &[Commits(7)]);
+    walk(
+        "in order",
+        0,
+        &[
+            Take(0),
+            Take(1),
+            Commits(0),
+            Ack(0, 1),
+            Commits(1),
+            Ack(1, 2),
+            Commits(2),
+        ],
+    );
+    walk(
+        "out of order",
+        0,
+        &[
+            Take(0),
+            Take(1),
+            Ack(1, 2),
+            Commits(0),
+            Ack(0, 1),
+            Commits(2),
+        ],
+    );
+    walk(
+        "a hole belongs to the range after it",
+        5,
+        &[
+            Take(9),
+            Commits(5),
+            Ack(5, 10),
+            Commits(10),
+            Take(14),
+            Ack(10, 15),
+            Commits(15),
+        ],
+    );
+    walk(
+        "a refused record holds",
+        0,
+        &[
+            Take(0),
+            Take(1),
+            Take(2),
+            Hold(1),
+            Ack(0, 3),
+            Commits(1),
+            Settle(1),
+            Commits(3),
+        ],
+    );
+    walk(
+        "refused after a later range was acked",
+        0,
+        &[
+            Take(0),
+            Take(1),
+            Ack(1, 2),
+            Hold(0),
+            Ack(0, 1),
+            Commits(0),
+            Settle(0),
+            Commits(2),
+        ],
+    );
+}
+
+#[test]
+fn a_record_delivered_twice_is_taken_once() {
+    let mut tracker = Tracker::resume_at(3);
+    assert!(!tracker.take(2, 0));
+    assert!(tracker.take(3, 0));
+    assert!(!tracker.take(3, 0));
+}
+
+#[test]
+fn an_ack_of_what_was_never_taken_or_acked_before_is_refused() {
+    let mut tracker = Tracker::resume_at(0);
+    tracker.take(0, 0);
+    tracker.take(1, 0);
+    assert!(matches!(
+        tracker.ack(Range::new(0, 3)),
+        Err(Violation::NotTaken { .. })
+    ));
+    tracker.ack(Range::new(0, 1)).unwrap();
+    assert!(matches!(
+        tracker.ack(Range::new(0, 2)),
+        Err(Violation::Overlap { .. })
+    ));
+    tracker.ack(Range::new(1, 2)).unwrap();
+    assert!(matches!(
+        tracker.ack(Range::new(1, 2)),
+        Err(Violation::Overlap { .. })
+    ));
+    assert_eq!(tracker.committable(), 2);
+}
+
+#[test]
+fn the_leader_epoch_is_that_of_the_record_before_the_committable_offset() {
+    let mut tracker = Tracker::resume_at(0);
+    assert_eq!(tracker.committable_leader_epoch(), -1);
+    for (offset, epoch) in [(0, 3), (1, 3), (2, 4), (3, 6)] {
+        tracker.take(offset, epoch);
+    }
+    for (end, epoch) in [(1, 3), (2, 3), (3, 4), (4, 6)] {
+        tracker.ack(Range::new(end - 1, end)).unwrap();
+        assert_eq!(tracker.committable_leader_epoch(), epoch, "at {end}");
+    }
+    assert!(
+        tracker.leader_epochs.len() <= 1,
+        "old leader epochs are forgotten"
+    );
+}
+
+/// The naive model: every delivered record with what became of it.
+#[derive(Default)]
+struct Model {
+    records: Vec<(i64, bool, bool)>, // offset, acked, held
+}
+
+impl Model {
+    fn committable(&self, resume: i64, next: i64, ranges_end: i64) -> i64 {
+        let stuck = self.records.iter().find(|(_, acked, held)| !acked || *held);
+        match stuck {
+            Some(&(offset, true, true)) => offset,
+            Some(_) => ranges_end.max(resume).min(next),
+            None => next,
+        }
+    }
+}
+
+proptest! {
+    /// Random deliveries with holes, cut into ranges, acked in random order, some records refused and settled
+    /// late: the committable offset never passes a record that isn't final, never goes back, and ends at the
+    /// end.
+    #[test]
+    fn agrees_with_a_naive_model(
+        gaps in prop::collection::vec((1i64..4, any::<bool>()), 1..60),
+        cuts in prop::collection::vec(1usize..6, 1..60),
+        seed in any::<u64>(),
+    ) {
+        let resume = 10;
+        let mut tracker = Tracker::resume_at(resume);
+        let mut model = Model::default();
+        let mut at = resume - 1;
+        for (gap, held) in &gaps {
+            at += gap;
+            prop_assert!(tracker.take(at, 0));
+            model.records.push((at, false, *held));
+        }
+        let next = tracker.next();
+
+        let mut ranges = Vec::new();
+        let (mut first, mut index) = (resume, 0);
+        for cut in cuts.iter().cycle() {
+            index = (index + cut).min(model.records.len());
+            let end = model.records[index - 1].0 + 1;
+            ranges.push(Range::new(first, end));
+            first = end;
+            if index == model.records.len() { break }
+        }
+        let mut shuffled = ranges.clone();
+        let mut state = seed | 1;
+        for i in (1..shuffled.len()).rev() {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            shuffled.swap(i, (state >> 33) as usize % (i + 1));
+        }
+
+        let mut last = tracker.committable();
+        for range in &shuffled {
+            for (offset, acked, held) in &mut model.records {
+                if range.first <= *offset && *offset < range.end {
+                    if *held { tracker.hold(*offset) }
+                    *acked = true;
+                }
+            }
+            tracker.ack(*range).unwrap();
+            let acked_end = ranges.iter()
+                .take_while(|r| shuffled.iter().position(|s| s == *r)
+                    <= shuffled.iter().position(|s| s == range))
+                .last().map_or(resume, |r| r.end);
+            prop_assert_eq!(tracker.committable(), model.committable(resume, next, acked_end));
+            prop_assert!(tracker.committable() >= last, "went back");
+            last = tracker.committable();
+        }
+        for index in 0..model.records.len() {
+            if model.records[index].2 {
+                tracker.settle(model.records[index].0);
+                model.records[index].2 = false;
+                prop_assert_eq!(tracker.committable(), model.committable(resume, next, next));
+            }
+        }
+        prop_assert!(tracker.is_final());
+        prop_assert_eq!(tracker.span(), 0);
+    }
+}

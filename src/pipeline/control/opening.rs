@@ -1,0 +1,348 @@
+//! How a partition comes to run: locate, open, judge the offset, make a first position durable, start; and how
+//! it comes back after a rewind, a fence, or a pause.
+
+use std::time::Instant;
+
+use super::partition::{DrainFor, Start, State, judge, reopen_after};
+use super::{Action, Control, Notice};
+use crate::config::settings::OffsetLost;
+use crate::error::Error;
+use crate::offsets::{Epoch, TopicPartition, Tracker};
+use crate::pipeline::source::Location;
+use crate::sinks::{Assignment, Slot};
+
+impl Control {
+    /// A new epoch, from the beginning.
+    pub(super) fn locate(&mut self, slot: Slot, out: &mut Vec<Action>) {
+        let epoch = self.next_epoch();
+        let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
+            return;
+        };
+        partition.floor = partition.committable().max(partition.floor);
+        partition.epoch = epoch;
+        partition.state = State::Locating;
+        out.push(Action::Locate(partition.id.clone(), epoch));
+    }
+
+    pub(super) fn located(
+        &mut self,
+        id: &TopicPartition,
+        epoch: Epoch,
+        found: Result<Location, Error>,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(&slot) = self.by_id.get(id) else {
+            return;
+        };
+        let Some(partition) = self.held(slot, epoch) else {
+            return;
+        };
+        let location = match found {
+            Ok(location) => location,
+            Err(why) => {
+                if matches!(partition.state, State::Locating | State::Verifying { .. }) {
+                    self.rewind(slot, epoch, why, now, out);
+                }
+                return;
+            }
+        };
+        match partition.state {
+            State::Locating => self.open(slot, location, out),
+            State::Verifying { reading } => {
+                partition.location = Some(location);
+                self.begin(slot, reading, now, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, slot: Slot, location: Location, out: &mut Vec<Action>) {
+        let stops_on_new_partitions = self.rules.stops_on_new_partitions;
+        let group = self.rules.group.clone();
+        let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
+            return;
+        };
+        let known = location
+            .committed
+            .as_ref()
+            .and_then(|c| Metadata::parse(&c.metadata));
+        if let Some(known) = known
+            && !partition.released
+            && let Some(why) = known.contradicts(&partition.id, &location, stops_on_new_partitions)
+        {
+            self.quarantine_unopened(slot, why, out);
+            return;
+        }
+        partition.committed = location
+            .committed
+            .as_ref()
+            .map(|committed| committed.offset);
+        let start = match partition.sent_back_to.take() {
+            Some(offset) => {
+                partition.committed = None;
+                partition.floor = None;
+                partition.tracker = None;
+                offset
+            }
+            None => location
+                .start
+                .max(partition.floor.unwrap_or(location.start)),
+        };
+        partition.state = State::Opening;
+        out.push(Action::Open(Assignment {
+            slot,
+            partition: partition.id.clone(),
+            epoch: partition.epoch,
+            cluster_id: location.cluster_id.as_str().into(),
+            topic_id: location.topic_id.as_str().into(),
+            num_partitions: location.num_partitions,
+            group,
+            committed: partition.committed,
+            start,
+            log_start: location.log_start,
+            log_end: location.log_end,
+        }));
+        partition.location = Some(location);
+    }
+
+    fn quarantine_unopened(&mut self, slot: Slot, why: Error, out: &mut Vec<Action>) {
+        let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
+            return;
+        };
+        partition.state = State::Quarantined;
+        partition.reason = Some(why.clone());
+        out.push(Action::Tell(Notice::Quarantined(partition.id.clone(), why)));
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        slot: Slot,
+        epoch: Epoch,
+        resume: i64,
+        reading: bool,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(partition) = self.held(slot, epoch) else {
+            return;
+        };
+        if !matches!(partition.state, State::Opening) {
+            return;
+        }
+        partition.tracker = Some(Tracker::resume_at(resume));
+        // Opening may have waited for hours while another owner went on: look again before judging.
+        if partition
+            .location
+            .as_ref()
+            .is_some_and(|location| resume > location.log_end)
+        {
+            partition.state = State::Verifying { reading };
+            out.push(Action::Locate(partition.id.clone(), epoch));
+            return;
+        }
+        self.begin(slot, reading, now, out);
+    }
+
+    /// The sink is open; is what it wants to read still there?
+    fn begin(&mut self, slot: Slot, reading: bool, now: Instant, out: &mut Vec<Action>) {
+        let (policy, can_go_back) = (self.rules.on_offset_lost, self.rules.can_go_back);
+        let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
+            return;
+        };
+        let (Some(tracker), Some(location)) = (&partition.tracker, &partition.location) else {
+            return;
+        };
+        let resume = tracker.next();
+        let policy = match policy {
+            OffsetLost::Stop if partition.released => OffsetLost::Earliest,
+            policy => policy,
+        };
+        let id = partition.id.clone();
+        match judge(&id, resume, location, policy, can_go_back) {
+            Start::At(at) => partition.start_at = at,
+            Start::Skipping { at, lost, reason } => {
+                out.push(Action::Tell(Notice::Skipped(id, lost, reason)));
+                if at < resume {
+                    partition.sent_back_to = Some(at);
+                    out.push(Action::Close(slot, partition.epoch));
+                    self.locate(slot, out);
+                    return;
+                }
+                partition.start_at = at;
+            }
+            Start::Stop(why) => {
+                self.quarantine(slot, why, now, out);
+                return;
+            }
+        }
+        partition.released = false;
+        if partition.committed.is_some() {
+            self.go(slot, reading, out);
+        } else {
+            partition.state = State::CommittingFirst { reading };
+            self.commit_slots(&[slot], now, out);
+        }
+    }
+
+    /// The partition is ready: deliver, or wait for the sink's word.
+    pub(super) fn go(&mut self, slot: Slot, reading: bool, out: &mut Vec<Action>) {
+        if reading {
+            self.start(slot, out);
+        } else if let Some(Some(partition)) = self.slots.get_mut(slot.0) {
+            partition.state = State::Paused;
+        }
+    }
+
+    /// Delivers from the record after the last that was taken.
+    pub(super) fn start(&mut self, slot: Slot, out: &mut Vec<Action>) {
+        let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
+            return;
+        };
+        let Some(tracker) = &partition.tracker else {
+            return;
+        };
+        let offset = tracker.next().max(partition.start_at);
+        // The epoch known for an offset is that of the record before it: of the committed one at first.
+        let committed = partition
+            .location
+            .as_ref()
+            .and_then(|l| l.committed.as_ref());
+        let leader_epoch = match tracker.last_leader_epoch() {
+            _ if !partition.trusts_leader_epoch => -1,
+            -1 => committed
+                .filter(|c| c.offset == offset)
+                .map_or(-1, |c| c.leader_epoch),
+            epoch => epoch,
+        };
+        partition.state = State::Running;
+        partition.reason = None;
+        let partition = partition.id.clone();
+        out.push(Action::Tell(Notice::Running(partition.clone(), offset)));
+        out.push(Action::Start {
+            slot,
+            partition,
+            offset,
+            leader_epoch,
+        });
+    }
+
+    pub(super) fn paused(&mut self, slot: Slot, epoch: Epoch, out: &mut Vec<Action>) {
+        let Some(partition) = self.held(slot, epoch) else {
+            return;
+        };
+        match &mut partition.state {
+            State::CommittingFirst { reading } | State::Verifying { reading } => *reading = false,
+            State::Running | State::SpanFull => {
+                partition.state = State::Paused;
+                out.push(Action::Stop(partition.id.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn resumed(&mut self, slot: Slot, epoch: Epoch, out: &mut Vec<Action>) {
+        let Some(partition) = self.held(slot, epoch) else {
+            return;
+        };
+        match &mut partition.state {
+            State::CommittingFirst { reading } | State::Verifying { reading } => *reading = true,
+            State::Paused => self.start(slot, out),
+            _ => {}
+        }
+    }
+
+    /// What was in flight is given up; after a while the partition is opened again from its last ack.
+    pub(super) fn rewind(
+        &mut self,
+        slot: Slot,
+        epoch: Epoch,
+        why: Error,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(partition) = self.held(slot, epoch) else {
+            return;
+        };
+        let id = partition.id.clone();
+        out.push(Action::Stop(id.clone()));
+        if partition.is_open_in_sink() {
+            out.push(Action::Close(slot, epoch));
+        }
+        partition.failures += 1;
+        partition.reason = Some(why.clone());
+        partition.state = match partition.state {
+            State::Draining(DrainFor::Release) | State::Drained => State::Drained,
+            State::Draining(DrainFor::Quarantine { .. }) => State::Quarantined,
+            _ => State::BackingOff {
+                until: now + reopen_after(partition.failures),
+            },
+        };
+        out.push(Action::Tell(Notice::Rewound(id, why)));
+    }
+
+    /// Another owner has it: drop it, and come back only with a membership that Kafka confirms.
+    pub(super) fn fenced(
+        &mut self,
+        slot: Slot,
+        epoch: Epoch,
+        why: Error,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        self.rewind(slot, epoch, why.clone(), now, out);
+        let Some(partition) = self.held(slot, epoch) else {
+            return;
+        };
+        if matches!(partition.state, State::BackingOff { .. }) {
+            partition.state = State::Fenced;
+            out.push(Action::Tell(Notice::Fenced(partition.id.clone(), why)));
+        }
+    }
+}
+
+/// What is committed beside an offset, for whoever opens the partition next.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Metadata {
+    topic_id: String,
+    partitions: i32,
+}
+
+impl Metadata {
+    /// As it is committed.
+    pub fn of(location: &Location) -> String {
+        let metadata = Metadata {
+            topic_id: location.topic_id.clone(),
+            partitions: location.num_partitions,
+        };
+        serde_json::to_string(&metadata).unwrap_or_default()
+    }
+
+    /// `None` for metadata that others wrote.
+    fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn contradicts(
+        &self,
+        id: &TopicPartition,
+        location: &Location,
+        partitions_matter: bool,
+    ) -> Option<Error> {
+        if self.topic_id != location.topic_id && !location.topic_id.is_empty() {
+            return Some(Error::corrupt(format!(
+                "{id}: the topic was deleted and created again (its id was {}, is {}), so the committed \
+                 offset means nothing; release the partition to go on at it all the same, or reset the group",
+                self.topic_id, location.topic_id
+            )));
+        }
+        (partitions_matter && self.partitions != location.num_partitions).then(|| {
+            Error::corrupt(format!(
+                "{id}: the topic had {} partitions and has {}: a key's records may come from another \
+                 partition now, and offsets don't order them any more; release the partition if every key \
+                 stayed where it was",
+                self.partitions, location.num_partitions
+            ))
+        })
+    }
+}

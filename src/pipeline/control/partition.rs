@@ -1,0 +1,281 @@
+//! One partition under the worker's control: its state, its tracker, and the rules for where it may start.
+
+use std::time::{Duration, Instant};
+
+use crate::config::settings::OffsetLost;
+use crate::error::Error;
+use crate::offsets::{Epoch, Range, TopicPartition, Tracker};
+use crate::pipeline::source::Location;
+use crate::status::{PartitionState, PartitionStatus};
+
+/// What a partition is doing. Each state owns the data of its step.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    /// Waiting for `Located`.
+    Locating,
+    /// Waiting for the sink's `Opened`.
+    Opening,
+    /// The sink is open at an offset beyond the log's end as it was seen: look again before believing it.
+    Verifying { reading: bool },
+    /// The first position is being made durable; then it starts.
+    CommittingFirst { reading: bool },
+    /// Records flow.
+    Running,
+    /// Open, not delivered: the sink said so (its turn is over, its index is unavailable).
+    Paused,
+    /// Open, not delivered: too much between the frontier and the newest record taken.
+    SpanFull,
+    /// What was taken is being flushed.
+    Draining(DrainFor),
+    /// Drained or closed; waits for the others of its revocation.
+    Drained,
+    /// Fenced: waits for a commit of the current generation.
+    Fenced,
+    /// Will be opened again at this time.
+    BackingOff { until: Instant },
+    /// Stuck until a person releases it.
+    Quarantined,
+}
+
+/// Why a partition is drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DrainFor {
+    /// It is given back, or the process ends.
+    Release,
+    /// A record of it can't go on: what came before it is flushed, until then.
+    Quarantine { until: Instant },
+}
+
+/// A partition that this worker holds.
+#[derive(Debug, Clone)]
+pub(super) struct Partition {
+    pub id: TopicPartition,
+    pub epoch: Epoch,
+    pub state: State,
+    /// Why it isn't running, for people.
+    pub reason: Option<Error>,
+    pub tracker: Option<Tracker>,
+    pub location: Option<Location>,
+    /// What this process knows to be final, over all epochs of one ownership.
+    pub floor: Option<i64>,
+    /// Where delivery starts, if that is after the tracker's next (a range is skipped).
+    pub start_at: i64,
+    /// A policy sent the partition back to this offset.
+    pub sent_back_to: Option<i64>,
+    /// What this epoch has committed, or found committed.
+    pub committed: Option<i64>,
+    /// Off once the broker has said that the log was truncated: it would say so for ever.
+    pub trusts_leader_epoch: bool,
+    /// Failed openings and rewinds in a row.
+    pub failures: u32,
+    /// A person has released it: what stopped it is to be accepted.
+    pub released: bool,
+    /// Newest acked timestamp and the samples for it.
+    pub timestamps: Timestamps,
+}
+
+impl Partition {
+    pub fn new(id: TopicPartition, epoch: Epoch) -> Self {
+        Partition {
+            id,
+            epoch,
+            state: State::Locating,
+            reason: None,
+            tracker: None,
+            location: None,
+            floor: None,
+            start_at: 0,
+            sent_back_to: None,
+            committed: None,
+            trusts_leader_epoch: true,
+            failures: 0,
+            released: false,
+            timestamps: Timestamps::default(),
+        }
+    }
+
+    /// Whether the sink holds something for it that must be closed.
+    pub fn is_open_in_sink(&self) -> bool {
+        matches!(
+            self.state,
+            State::Opening
+                | State::Verifying { .. }
+                | State::CommittingFirst { .. }
+                | State::Running
+                | State::Paused
+                | State::SpanFull
+                | State::Draining(_)
+        )
+    }
+
+    /// Everything below is final.
+    pub fn committable(&self) -> Option<i64> {
+        self.tracker.as_ref().map(Tracker::committable)
+    }
+
+    /// Whether everything taken is final.
+    pub fn is_final(&self) -> bool {
+        self.tracker.as_ref().is_none_or(Tracker::is_final)
+    }
+
+    /// Whether all that is final is committed.
+    pub fn is_committed(&self) -> bool {
+        self.committable()
+            .is_none_or(|offset| self.committed.is_some_and(|c| c >= offset))
+    }
+
+    /// The partition as observers see it.
+    pub fn snapshot(&self, log_end: &impl Fn(&TopicPartition) -> Option<i64>) -> PartitionStatus {
+        let acked = self.committable().or(self.floor);
+        let log_end = log_end(&self.id).or(self.location.as_ref().map(|l| l.log_end));
+        let behind = acked
+            .or(self.committed)
+            .zip(log_end)
+            .map(|(at, end)| (end - at).max(0));
+        PartitionStatus {
+            topic: self.id.topic.to_string(),
+            partition: self.id.partition,
+            epoch: self.epoch.0,
+            state: self.shown(),
+            reason: self.reason.as_ref().map(ToString::to_string),
+            next: self.tracker.as_ref().map(Tracker::next),
+            acked,
+            committed: self.committed,
+            log_end,
+            lag: behind,
+            acked_timestamp_ms: self.timestamps.newest_acked(),
+        }
+    }
+
+    /// The state as observers see it.
+    pub fn shown(&self) -> PartitionState {
+        match self.state {
+            State::Locating | State::Verifying { .. } => PartitionState::Locating,
+            State::Opening | State::CommittingFirst { .. } => PartitionState::Opening,
+            State::Running => PartitionState::Running,
+            State::Paused | State::SpanFull => PartitionState::Waiting,
+            State::Fenced | State::BackingOff { .. } => PartitionState::Opening,
+            State::Draining(DrainFor::Release) | State::Drained => PartitionState::Draining,
+            State::Draining(DrainFor::Quarantine { .. }) | State::Quarantined => {
+                PartitionState::Quarantined
+            }
+        }
+    }
+}
+
+/// How long to wait before the `failures`-th opening in a row: doubling from 200 ms to 30 s.
+pub(super) fn reopen_after(failures: u32) -> Duration {
+    Duration::from_millis(200 << failures.saturating_sub(1).min(8)).min(Duration::from_secs(30))
+}
+
+/// Where to start, given what the sink wants and what the broker has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Everything is there.
+    At(i64),
+    /// The policy says to go on elsewhere; this range is never delivered.
+    Skipping {
+        at: i64,
+        lost: Range,
+        reason: &'static str,
+    },
+    /// Stop, and say so.
+    Stop(Error),
+}
+
+/// Judges a resume offset against the broker's log (I7: no silent skip).
+///
+/// `can_go_back` is whether the sink can take offsets that it has seen before (Elasticsearch can, HDFS can't).
+pub(super) fn judge(
+    id: &TopicPartition,
+    resume: i64,
+    location: &Location,
+    policy: OffsetLost,
+    can_go_back: bool,
+) -> Start {
+    let (log_start, log_end) = (location.log_start, location.log_end);
+    if resume < log_start {
+        let lost = Range::new(resume, log_start);
+        return match policy {
+            OffsetLost::Earliest => Start::Skipping {
+                at: log_start,
+                lost,
+                reason: "retention",
+            },
+            OffsetLost::Latest => {
+                let lost = Range::new(resume, log_end);
+                Start::Skipping {
+                    at: log_end,
+                    lost,
+                    reason: "retention",
+                }
+            }
+            OffsetLost::Stop => Start::Stop(Error::corrupt(format!(
+                "{id}: offsets {lost} were never read and are gone from the broker, whose oldest is \
+                 {log_start} (retention, or deleted records); release the partition to go on at \
+                 {log_start}, or set kafka.on_offset_lost"
+            ))),
+        };
+    }
+    if resume > log_end {
+        let at = match policy {
+            OffsetLost::Earliest => Some(log_start),
+            OffsetLost::Latest => Some(log_end),
+            OffsetLost::Stop => None,
+        };
+        return match at.filter(|_| can_go_back) {
+            Some(at) => Start::Skipping {
+                at,
+                lost: Range::new(log_end, resume),
+                reason: "truncated",
+            },
+            None => Start::Stop(Error::corrupt(format!(
+                "{id}: the next offset to read is {resume}, but the broker's log ends at {log_end}: it was \
+                 truncated, or the topic was deleted and created again; find out which before anything is \
+                 read from it"
+            ))),
+        };
+    }
+    Start::At(resume)
+}
+
+/// Timestamps of what was taken, thinned out, so that the age of what is acked can be told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Timestamps {
+    samples: std::collections::VecDeque<(i64, i64)>,
+    acked: Option<i64>,
+}
+
+impl Timestamps {
+    const MOST: usize = 512;
+
+    /// The record before offset `end` has this timestamp (Unix ms).
+    pub fn taken(&mut self, end: i64, timestamp_ms: i64) {
+        if self.samples.len() == Self::MOST {
+            let mut keep = false;
+            self.samples.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.samples.push_back((end, timestamp_ms));
+    }
+
+    /// Everything below `end` is final: the timestamp of the newest sample below it, if it is news.
+    pub fn acked(&mut self, end: i64) -> Option<i64> {
+        let mut news = None;
+        while let Some(&(sample, timestamp)) = self.samples.front()
+            && sample <= end
+        {
+            news = Some(timestamp);
+            self.samples.pop_front();
+        }
+        self.acked = news.or(self.acked);
+        news
+    }
+
+    /// The timestamp of the newest record known to be final.
+    pub fn newest_acked(&self) -> Option<i64> {
+        self.acked
+    }
+}

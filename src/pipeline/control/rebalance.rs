@@ -1,0 +1,263 @@
+//! Assign, revoke, lose, shut down.
+
+use std::time::{Duration, Instant};
+
+use super::partition::{DrainFor, Partition, State};
+use super::{Action, Control, Notice};
+use crate::offsets::{Epoch, TopicPartition};
+use crate::sinks::Slot;
+
+/// How long the commit at the end of a revocation may take.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Partitions on their way back to the group.
+#[derive(Debug)]
+pub(super) struct Revocation {
+    ids: Vec<TopicPartition>,
+    drain_until: Instant,
+    /// The commit that ends it, and how long it may take.
+    commit: Option<(u64, Instant)>,
+    /// The process ends: nothing is given back, closing does that.
+    leaving: bool,
+}
+
+impl Control {
+    pub(super) fn assigned(&mut self, ids: Vec<TopicPartition>, out: &mut Vec<Action>) {
+        self.rebalances += 1;
+        out.push(Action::Tell(Notice::Assigned(ids.clone())));
+        if self
+            .revocation
+            .as_ref()
+            .is_some_and(|revocation| revocation.leaving)
+        {
+            return;
+        }
+        for id in ids {
+            if self.by_id.contains_key(&id) {
+                continue;
+            }
+            let free = self.slots.iter().position(Option::is_none);
+            let slot = Slot(free.unwrap_or(self.slots.len()));
+            if free.is_none() {
+                self.slots.push(None);
+            }
+            self.slots[slot.0] = Some(Partition::new(id.clone(), Epoch(0)));
+            self.by_id.insert(id, slot);
+            self.locate(slot, out);
+        }
+    }
+
+    pub(super) fn revoked(
+        &mut self,
+        ids: Vec<TopicPartition>,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        self.rebalances += 1;
+        out.push(Action::Tell(Notice::Revoked(ids.clone())));
+        let drain_until = now + self.rules.drain_timeout;
+        match &mut self.revocation {
+            Some(revocation) => revocation.ids.extend(ids.iter().cloned()),
+            None => {
+                let ids = ids.clone();
+                let revocation = Revocation {
+                    ids,
+                    drain_until,
+                    commit: None,
+                    leaving: false,
+                };
+                self.revocation = Some(revocation);
+            }
+        }
+        for id in &ids {
+            self.drain_for_release(id, out);
+        }
+        self.finish_revocation_if_drained(now, out);
+    }
+
+    /// Drains everything and ends: [`Control::finished`] tells when, at `deadline` at the latest.
+    pub fn shut_down(&mut self, now: Instant, deadline: Instant, out: &mut Vec<Action>) {
+        let ids: Vec<_> = self.by_id.keys().cloned().collect();
+        let drain_until = deadline.checked_sub(COMMIT_TIMEOUT).unwrap_or(now).max(now);
+        let already = self
+            .revocation
+            .take()
+            .map(|revocation| revocation.ids)
+            .unwrap_or_default();
+        for id in ids.iter().filter(|id| !already.contains(id)) {
+            self.drain_for_release(id, out);
+        }
+        self.revocation = Some(Revocation {
+            ids,
+            drain_until,
+            commit: None,
+            leaving: true,
+        });
+        self.finish_revocation_if_drained(now, out);
+    }
+
+    pub(super) fn lost(&mut self, ids: Vec<TopicPartition>, out: &mut Vec<Action>) {
+        self.rebalances += 1;
+        out.push(Action::Tell(Notice::Lost(ids.clone())));
+        let mut released = ids;
+        if let Some(revocation) = self.revocation.take_if(|revocation| !revocation.leaving) {
+            released.extend(revocation.ids);
+        }
+        for id in &released {
+            if let Some(slot) = self.by_id.get(id).copied() {
+                self.close(slot, out);
+                self.remove(id);
+            }
+        }
+        out.push(Action::Release(released));
+    }
+
+    fn drain_for_release(&mut self, id: &TopicPartition, out: &mut Vec<Action>) {
+        let Some(&slot) = self.by_id.get(id) else {
+            return;
+        };
+        let sink_is_down = self.sink_is_down;
+        let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
+            return;
+        };
+        out.push(Action::Stop(id.clone()));
+        match partition.state {
+            State::Running | State::Paused | State::SpanFull if !sink_is_down => {
+                partition.state = State::Draining(DrainFor::Release);
+                out.push(Action::Drain(slot, partition.epoch));
+            }
+            State::Draining(_) if !sink_is_down => {
+                partition.state = State::Draining(DrainFor::Release);
+            }
+            _ => self.close(slot, out),
+        }
+    }
+
+    /// Closes a partition in the sink, if it is open there; what was in flight is abandoned.
+    fn close(&mut self, slot: Slot, out: &mut Vec<Action>) {
+        let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
+            return;
+        };
+        if partition.is_open_in_sink() {
+            out.push(Action::Close(slot, partition.epoch));
+        }
+        partition.state = State::Drained;
+    }
+
+    fn remove(&mut self, id: &TopicPartition) {
+        if let Some(slot) = self.by_id.remove(id)
+            && let Some(place) = self.slots.get_mut(slot.0)
+        {
+            *place = None;
+        }
+    }
+
+    pub(super) fn drained(
+        &mut self,
+        slot: Slot,
+        epoch: Epoch,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(partition) = self.held(slot, epoch) else {
+            return;
+        };
+        match partition.state {
+            State::Draining(DrainFor::Quarantine { .. }) => {
+                partition.state = State::Quarantined;
+                out.push(Action::Close(slot, epoch));
+            }
+            State::Draining(DrainFor::Release) if partition.is_final() => {
+                self.close(slot, out);
+                self.finish_revocation_if_drained(now, out);
+            }
+            // Refused records are still on their way to the dead letter topic: the tick looks again.
+            _ => {}
+        }
+    }
+
+    pub(super) fn tick_revocation(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Some(revocation) = &self.revocation else {
+            return;
+        };
+        if let Some((_, until)) = revocation.commit {
+            if until <= now {
+                self.finish_revocation(out);
+            }
+            return;
+        }
+        let give_up = revocation.drain_until <= now || self.sink_is_down;
+        for id in revocation.ids.clone() {
+            let Some(&slot) = self.by_id.get(&id) else {
+                continue;
+            };
+            let Some(Some(partition)) = self.slots.get(slot.0) else {
+                continue;
+            };
+            let draining = matches!(partition.state, State::Draining(_));
+            if draining && (give_up || partition.is_final()) {
+                self.close(slot, out);
+            }
+        }
+        self.finish_revocation_if_drained(now, out);
+    }
+
+    fn finish_revocation_if_drained(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Some(revocation) = &self.revocation else {
+            return;
+        };
+        let slots = revocation
+            .ids
+            .iter()
+            .filter_map(|id| self.by_id.get(id).copied());
+        let slots: Vec<Slot> = slots.collect();
+        let waits = |slot: &Slot| {
+            let partition = self.slots.get(slot.0).and_then(Option::as_ref);
+            partition.is_some_and(|partition| !matches!(partition.state, State::Drained))
+        };
+        if revocation.commit.is_some() || slots.iter().any(waits) {
+            return;
+        }
+        match self.commit_slots(&slots, now, out) {
+            Some(number) => {
+                if let Some(revocation) = &mut self.revocation {
+                    revocation.commit = Some((number, now + COMMIT_TIMEOUT));
+                }
+            }
+            None => self.finish_revocation(out),
+        }
+    }
+
+    /// The commit with this number was answered.
+    pub(super) fn revocation_committed(&mut self, number: u64, out: &mut Vec<Action>) {
+        let ends = |revocation: &Revocation| revocation.commit.is_some_and(|(n, _)| n == number);
+        if self.revocation.as_ref().is_some_and(ends) {
+            self.finish_revocation(out);
+        }
+    }
+
+    fn finish_revocation(&mut self, out: &mut Vec<Action>) {
+        let Some(revocation) = self.revocation.take() else {
+            return;
+        };
+        let clean = revocation.ids.iter().all(|id| {
+            let slot = self.by_id.get(id);
+            let partition = slot
+                .and_then(|slot| self.slots.get(slot.0))
+                .and_then(Option::as_ref);
+            partition.is_none_or(|p| p.is_final() && p.is_committed())
+        });
+        for id in &revocation.ids {
+            self.remove(id);
+        }
+        out.push(Action::Tell(Notice::Released(
+            revocation.ids.clone(),
+            clean,
+        )));
+        if revocation.leaving {
+            self.finished = Some(clean);
+        } else {
+            out.push(Action::Release(revocation.ids));
+        }
+    }
+}
