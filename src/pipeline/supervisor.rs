@@ -1,0 +1,316 @@
+//! Supervision: every sink has its own threads, and one that fails to start or panics is restarted with backoff,
+//! whatever the others do.
+//!
+//! Owns: threads, restarts, shutdown, the handles that observers read. Does not own: what a sink is made of
+//! (that is [`Makers`], wired by the binary).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use crate::backoff::Backoff;
+use crate::error::Error;
+use crate::metrics::SinkMetrics;
+use crate::offsets::TopicPartition;
+use crate::pipeline::control::Rules;
+use crate::pipeline::dead_letter::DeadLetters;
+use crate::pipeline::mailbox::{Command, Mailbox};
+use crate::pipeline::report::{Reporter, lock};
+use crate::pipeline::source::Source;
+use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
+use crate::sinks::Connector;
+use crate::status::{CircuitState, PartitionState, SinkHealth, SinkStatus, WorkerStatus};
+
+/// Makes the parts of one sink, again after each failure.
+pub trait Makers: Send + Sync {
+    /// The sink itself, shared by its workers.
+    fn connector(&self) -> Result<Arc<dyn Connector>, Error>;
+    /// The consumer of worker `worker`.
+    fn source(&self, worker: usize) -> Result<Box<dyn Source>, Error>;
+    /// The dead letter topic, if one is configured.
+    fn dead_letters(&self, worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error>;
+}
+
+/// One sink to run.
+pub struct Plan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `elasticsearch` or `hdfs`.
+    pub kind: &'static str,
+    /// What the user chose.
+    pub rules: Rules,
+    /// How many workers.
+    pub workers: usize,
+    /// What is counted.
+    pub metrics: SinkMetrics,
+    /// What it is made of.
+    pub makers: Box<dyn Makers>,
+}
+
+/// The running sinks.
+pub struct Supervisor {
+    sinks: Vec<Arc<SinkHandle>>,
+    threads: Mutex<Vec<JoinHandle<bool>>>,
+}
+
+struct SinkHandle {
+    plan: Plan,
+    connector: Mutex<Option<Arc<dyn Connector>>>,
+    workers: Vec<WorkerHandle>,
+}
+
+struct WorkerHandle {
+    status: Arc<Mutex<WorkerStatus>>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Supervisor {
+    /// Starts every sink; never fails, since a sink that can't start is tried again for ever.
+    pub fn start(plans: Vec<Plan>) -> Self {
+        let sinks: Vec<_> = plans
+            .into_iter()
+            .map(|plan| Arc::new(SinkHandle::new(plan)))
+            .collect();
+        let threads = sinks.iter().flat_map(|sink| {
+            (0..sink.workers.len()).filter_map(|worker| {
+                let (sink, name) = (sink.clone(), format!("{}-{worker}", sink.plan.name));
+                let run = move || sink.supervise(worker);
+                match thread::Builder::new().name(name.clone()).spawn(run) {
+                    Ok(thread) => Some(thread),
+                    Err(why) => {
+                        error!(sink = name, "no thread for the worker: {why}");
+                        None
+                    }
+                }
+            })
+        });
+        let threads = Mutex::new(threads.collect());
+        Supervisor { sinks, threads }
+    }
+
+    /// Tells every worker to drain, commit and leave, by `deadline` at the latest.
+    pub fn shut_down(&self, deadline: Instant) {
+        for worker in self.sinks.iter().flat_map(|sink| &sink.workers) {
+            worker.mailbox.send(Command::ShutDown(deadline));
+        }
+    }
+
+    /// Waits for the workers until `deadline`; whether all of them ended, with everything committed.
+    pub fn join(&self, deadline: Instant) -> bool {
+        let threads = std::mem::take(&mut *unpoisoned(&self.threads));
+        let mut clean = true;
+        for thread in threads {
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
+            clean &= thread.is_finished() && thread.join().unwrap_or(false);
+        }
+        clean
+    }
+
+    /// Every sink, as it is now.
+    pub fn status(&self) -> Vec<SinkStatus> {
+        self.sinks.iter().map(|sink| sink.status()).collect()
+    }
+
+    /// Releases a quarantined partition, on a person's word.
+    pub fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
+        let handle = self.sinks.iter().find(|handle| &*handle.plan.name == sink);
+        let Some(handle) = handle else {
+            let names: Vec<_> = self.sinks.iter().map(|handle| &*handle.plan.name).collect();
+            let names = names.join(", ");
+            return Err(Error::rejected(format!(
+                "no sink is named {sink:?}; there are: {names}"
+            )));
+        };
+        let mut answer = Err(Error::rejected(format!(
+            "{partition} isn't held by this process"
+        )));
+        for worker in &handle.workers {
+            let holds = lock(&worker.status).partitions.iter().any(|held| {
+                *held.topic == *partition.topic && held.partition == partition.partition
+            });
+            if holds {
+                answer = worker.ask_release(partition);
+            }
+        }
+        answer
+    }
+}
+
+impl WorkerHandle {
+    fn new(worker: usize) -> Self {
+        let status = WorkerStatus {
+            worker,
+            state: "starting".to_owned(),
+            ..Default::default()
+        };
+        WorkerHandle {
+            status: Arc::new(Mutex::new(status)),
+            mailbox: Arc::default(),
+        }
+    }
+
+    fn ask_release(&self, partition: &TopicPartition) -> Result<(), Error> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.mailbox
+            .send(Command::Release(partition.clone(), reply));
+        let answer = answer.recv_timeout(Duration::from_secs(5));
+        answer.map_err(|_| Error::unavailable("the worker doesn't answer; try again"))?
+    }
+
+    fn show(&self, state: &str, reason: Option<String>) {
+        let mut status = lock(&self.status);
+        status.state = state.to_owned();
+        status.reason = reason;
+        status.partitions.clear();
+    }
+
+    /// Waits before a restart; `true` if the process ends meanwhile.
+    fn ends_within(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        while let Some(command) = self
+            .mailbox
+            .receive(until.saturating_duration_since(Instant::now()))
+        {
+            match command {
+                Command::ShutDown(_) => return true,
+                Command::Release(partition, reply) => {
+                    let answer = format!("{partition} isn't held: the worker is restarting");
+                    let _ = reply.try_send(Err(Error::unavailable(answer)));
+                }
+            }
+        }
+        false
+    }
+}
+
+impl SinkHandle {
+    fn new(plan: Plan) -> Self {
+        let workers = (0..plan.workers).map(WorkerHandle::new).collect();
+        SinkHandle {
+            plan,
+            connector: Mutex::new(None),
+            workers,
+        }
+    }
+
+    /// Runs one worker until a shutdown; restarts it after whatever else ends it. Whether it ended clean.
+    fn supervise(&self, worker: usize) -> bool {
+        let handle = &self.workers[worker];
+        let sink = &*self.plan.name;
+        let mut backoff = Backoff::default();
+        loop {
+            let started = Instant::now();
+            let why = match catch_unwind(AssertUnwindSafe(|| self.run_once(worker))) {
+                Ok(Ok(Exit::ShutDown { clean })) => {
+                    handle.show("stopped", None);
+                    info!(sink, worker, clean, "stopped");
+                    return clean;
+                }
+                Ok(Ok(Exit::Fatal(why)) | Err(why)) => why,
+                Err(_) => Error::unavailable(
+                    "the worker panicked, which is a defect of outflow: please report it, with the lines \
+                     above; nothing is lost, the work is read again",
+                ),
+            };
+            if started.elapsed() > Duration::from_secs(60) {
+                backoff.reset();
+            }
+            let delay = backoff.next_delay(why.retry_after);
+            self.plan.metrics.worker_restarts.inc();
+            error!(sink, worker, "restarting in {delay:.1?}: {why}");
+            handle.show("restarting", Some(why.to_string()));
+            if handle.ends_within(delay) {
+                handle.show("stopped", None);
+                return false;
+            }
+        }
+    }
+
+    fn run_once(&self, worker: usize) -> Result<Exit, Error> {
+        let plan = &self.plan;
+        let connector = self.connector()?;
+        let source = plan.makers.source(worker)?;
+        let parts = Parts {
+            sink: connector.worker(worker, waker_of_this_thread(&*source)),
+            connector,
+            source,
+            dead_letters: plan.makers.dead_letters(worker)?,
+            rules: plan.rules.clone(),
+            metrics: plan.metrics.clone(),
+            status: self.workers[worker].status.clone(),
+            mailbox: self.workers[worker].mailbox.clone(),
+        };
+        let reporter = Reporter::new(plan.name.clone(), worker);
+        Ok(Worker::new(parts, reporter, Instant::now()).run())
+    }
+
+    /// The sink, made by whichever worker comes first.
+    fn connector(&self) -> Result<Arc<dyn Connector>, Error> {
+        let mut place = unpoisoned(&self.connector);
+        match &*place {
+            Some(connector) => Ok(connector.clone()),
+            None => Ok(place.insert(self.plan.makers.connector()?).clone()),
+        }
+    }
+
+    fn status(&self) -> SinkStatus {
+        let connector = unpoisoned(&self.connector).clone();
+        let health = connector
+            .map(|connector| connector.health())
+            .unwrap_or_default();
+        let workers: Vec<_> = self
+            .workers
+            .iter()
+            .map(|w| lock(&w.status).clone())
+            .collect();
+        let partitions = || workers.iter().flat_map(|worker| &worker.partitions);
+        let lags: Vec<i64> = partitions().filter_map(|partition| partition.lag).collect();
+        let (state, reason) = sum_up(&health, &workers);
+        SinkStatus {
+            name: self.plan.name.to_string(),
+            kind: self.plan.kind,
+            group: self.plan.rules.group.to_string(),
+            state,
+            reason,
+            lag: (!lags.is_empty()).then(|| lags.iter().sum()),
+            health,
+            workers,
+        }
+    }
+}
+
+/// One word for a sink, and why: the worst that a person must know first.
+fn sum_up(health: &SinkHealth, workers: &[WorkerStatus]) -> (String, Option<String>) {
+    let mut partitions = workers.iter().flat_map(|worker| &worker.partitions);
+    let stuck = partitions.find(|partition| partition.state == PartitionState::Quarantined);
+    let in_state = |state: &str| workers.iter().find(|worker| worker.state == state);
+    let (state, reason) = if let Some(partition) = stuck {
+        ("stuck", partition.reason.clone())
+    } else if health.circuit != CircuitState::Closed {
+        ("waiting", health.reason.clone())
+    } else if let Some(worker) = in_state("restarting") {
+        ("restarting", worker.reason.clone())
+    } else if let Some(worker) = workers.iter().find(|worker| worker.kafka_error.is_some()) {
+        ("waiting", worker.kafka_error.clone())
+    } else if in_state("running").or(in_state("idle")).is_some() {
+        (
+            "running",
+            workers.iter().find_map(|worker| worker.reason.clone()),
+        )
+    } else if in_state("starting").is_some() {
+        ("starting", None)
+    } else {
+        ("stopped", None)
+    };
+    (state.to_owned(), reason)
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
