@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::artifacts::Artifacts;
+use crate::documents::Documents;
 use crate::error::{Context, Error, Result};
 use crate::guard::{Spec, TestDir};
 use crate::http::Http;
@@ -105,6 +106,11 @@ impl Elasticsearch {
     /// A client for it.
     pub fn http(&self) -> &Http {
         &self.http
+    }
+
+    /// A client for indices and documents.
+    pub fn documents(&self) -> Documents {
+        Documents::new(&self.http)
     }
 
     /// Its process: stop, kill, freeze, thaw, restart, heal.

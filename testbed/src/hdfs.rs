@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::artifacts::Artifacts;
 use crate::error::{Context, Error, Result};
+use crate::files::Files;
 use crate::guard::{Guarded, Spec, TestDir, log_tail};
 use crate::http::Http;
 use crate::node::{Node, ReadyCheck};
@@ -127,6 +128,11 @@ impl Hdfs {
     /// The NameNode's HTTP pages and WebHDFS.
     pub fn http(&self) -> &Http {
         &self.http
+    }
+
+    /// A client for folders and files.
+    pub fn files(&self) -> Files {
+        Files::new(&self.http)
     }
 
     /// A Hadoop configuration folder (`core-site.xml`, `hdfs-site.xml`) for clients.

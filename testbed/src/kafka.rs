@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use crate::artifacts::Artifacts;
 use crate::error::{Context, Error, Result};
 use crate::guard::{Guarded, Spec, TestDir, log_tail};
+use crate::kafka_client::KafkaClient;
 use crate::node::{Node, ReadyCheck};
 use crate::ports::free_port;
 
@@ -96,6 +97,11 @@ impl Kafka {
             .ok_or_else(|| Error::new("no such broker"))?;
         let address = |port: u16| format!("127.0.0.1:{port}");
         Ok((address(ports.proxy), address(ports.behind_proxy)))
+    }
+
+    /// A client for topics, groups and records.
+    pub fn client(&self) -> KafkaClient {
+        KafkaClient::new(self.bootstrap())
     }
 
     /// The brokers' processes.

@@ -10,22 +10,46 @@
 //! | [`guard`] | processes and folders that can't outlive us |
 //! | [`node`] | one server process: stop, kill, freeze, thaw, restart |
 //! | [`kafka`], [`elasticsearch`], [`hdfs`] | the three services |
+//! | [`kafka_client`], [`documents`], [`files`] | what tests ask of them |
+//! | [`produce`], [`ledger`] | records with an identity, and what the broker acknowledged |
+//! | [`checker`] | ledger against Elasticsearch and HDFS: missing, doubled, changed, out of order |
+//! | [`tcp_proxy`], [`http_proxy`] | faults between outflow and a server |
+//! | [`process`] | a running outflow |
 //! | [`cluster`] | all three together, shared by the tests of one process |
 
 pub mod artifacts;
+mod bulk;
+pub mod checker;
 pub mod cluster;
+pub mod documents;
 pub mod elasticsearch;
 pub mod error;
+pub mod files;
 pub mod guard;
 pub mod hdfs;
 pub mod http;
+pub mod http_proxy;
 pub mod kafka;
+pub mod kafka_client;
+pub mod ledger;
 pub mod node;
 pub mod ports;
+pub mod process;
+pub mod produce;
 mod rt;
+pub mod tcp_proxy;
 
+pub use checker::{Ids, Report, check_elasticsearch, check_hdfs};
 pub use cluster::{Cluster, ClusterOptions, exclusive, shared};
+pub use documents::{Document, Documents};
 pub use elasticsearch::{Elasticsearch, ElasticsearchOptions};
 pub use error::{Error, Result};
+pub use files::{CommittedFile, Files};
 pub use hdfs::{Hdfs, HdfsOptions};
+pub use http_proxy::{Fault, HttpProxy};
 pub use kafka::{Kafka, KafkaOptions};
+pub use kafka_client::{Consumed, KafkaClient};
+pub use ledger::{Entry, Ledger};
+pub use process::Outflow;
+pub use produce::{Generator, Load, Outgoing, Producer};
+pub use tcp_proxy::{Mode, TcpProxy};

@@ -1,0 +1,112 @@
+//! What tests ask of Elasticsearch: indices, counts, and every document of an index.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::error::{Context, Error, Result};
+use crate::http::Http;
+
+/// One document as it is stored.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The index (a backing index for a data stream).
+    pub index: String,
+    /// `_id`.
+    pub id: String,
+    /// `_version`.
+    pub version: i64,
+    /// `_source`.
+    pub source: Value,
+}
+
+/// A client for Elasticsearch's data.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    http: Http,
+}
+
+impl Documents {
+    /// Through this client.
+    pub fn new(http: &Http) -> Self {
+        Self { http: http.clone() }
+    }
+
+    /// Creates an index with this body (`settings`, `mappings`).
+    pub fn create_index(&self, index: &str, body: &Value) -> Result<()> {
+        self.http.put_json(&format!("/{index}"), body).map(|_| ())
+    }
+
+    /// Deletes indices; it isn't an error if there are none.
+    pub fn delete_index(&self, index: &str) -> Result<()> {
+        let path = format!("/{index}?ignore_unavailable=true");
+        self.http.send(Method::DELETE, &path, None).map(|_| ())
+    }
+
+    /// Changes settings of an index.
+    pub fn put_settings(&self, index: &str, settings: &Value) -> Result<()> {
+        self.http
+            .put_json(&format!("/{index}/_settings"), settings)
+            .map(|_| ())
+    }
+
+    /// Makes everything written so far visible to searches.
+    pub fn refresh(&self, index: &str) -> Result<()> {
+        let path = format!("/{index}/_refresh?ignore_unavailable=true");
+        self.http.post_json(&path, &json!({})).map(|_| ())
+    }
+
+    /// The number of documents, refreshed; 0 if there is no such index.
+    pub fn count(&self, index: &str) -> Result<u64> {
+        self.refresh(index)?;
+        let path = format!("/{index}/_count?ignore_unavailable=true");
+        let answer = self.http.get_json(&path)?;
+        answer["count"]
+            .as_u64()
+            .ok_or_else(|| Error::new(format!("no count in {answer}")))
+    }
+
+    /// Every document of the indices that match, refreshed.
+    pub fn all(&self, index: &str) -> Result<Vec<Document>> {
+        self.refresh(index)?;
+        let path = format!("/{index}/_search?scroll=1m&ignore_unavailable=true");
+        let query = json!({ "size": 2000, "version": true, "sort": ["_doc"] });
+        let mut page = self.http.post_json(&path, &query)?;
+        let mut all = Vec::new();
+        loop {
+            if page["_shards"]["failed"].as_u64() != Some(0) {
+                return Err(Error::new(format!(
+                    "a shard of {index} failed: {}",
+                    page["_shards"]
+                )));
+            }
+            let hits = page["hits"]["hits"].as_array().cloned().unwrap_or_default();
+            let scroll = page["_scroll_id"].as_str().unwrap_or_default().to_owned();
+            if hits.is_empty() {
+                let body = json!({ "scroll_id": scroll });
+                // It would time out by itself.
+                let _ = self
+                    .http
+                    .send_json(Method::DELETE, "/_search/scroll", &body);
+                return Ok(all);
+            }
+            for hit in hits {
+                all.push(document(&hit).context(format!("in {index}"))?);
+            }
+            let next = json!({ "scroll": "1m", "scroll_id": scroll });
+            page = self.http.post_json("/_search/scroll", &next)?;
+        }
+    }
+}
+
+fn document(hit: &Value) -> Result<Document> {
+    let text = |name: &str| hit[name].as_str().map(str::to_owned);
+    match (text("_index"), text("_id"), hit["_version"].as_i64()) {
+        (Some(index), Some(id), Some(version)) => Ok(Document {
+            index,
+            id,
+            version,
+            source: hit["_source"].clone(),
+        }),
+        _ => Err(Error::new(format!("not a document: {hit}"))),
+    }
+}
