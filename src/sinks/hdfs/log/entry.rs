@@ -4,6 +4,8 @@
 //! file. Fields that aren't known are ignored, so that a newer outflow may add some; a `version` that isn't
 //! known isn't read at all.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::names;
@@ -22,6 +24,32 @@ pub struct Identity {
     pub topic_id: String,
     /// The consumer group.
     pub group: String,
+}
+
+impl Identity {
+    /// A short name for it, which is part of the folder's name.
+    pub fn digest(&self) -> String {
+        let Identity {
+            cluster_id,
+            topic_id,
+            group,
+        } = self;
+        names::digest(format!("{cluster_id}\n{topic_id}\n{group}").as_bytes())
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Identity {
+            cluster_id,
+            topic_id,
+            group,
+        } = self;
+        write!(
+            f,
+            "cluster {cluster_id}, topic id {topic_id}, group {group}"
+        )
+    }
 }
 
 /// One file of a commit.

@@ -12,9 +12,10 @@
 //!   the driver's own that is [`Outcome::Unknown`]; what the server answers later is dropped by its id.
 //! - After [`Action::Backoff`] the driver waits (backoff, circuit) and then sends [`Event::Retry`].
 //! - After [`Action::Opened`] temp files may be created in [`CommitLog::folder`], under names from
-//!   [`names::temp`], **never with their parents**. [`Event::Commit`] hands closed temp files over. From then
-//!   on they belong to the log: the driver must not delete or rename them, whatever happens. Several commits
-//!   may be handed over without waiting; they are committed one by one, in order.
+//!   [`names::temp`], **never with their parents**; if the folder is missing then, the partition is fenced.
+//! - [`Event::Commit`] hands closed temp files over. From then on they belong to the log: the driver must not
+//!   delete or rename them, whatever happens. Several commits may be handed over without waiting; they are
+//!   committed one by one, in order.
 //! - [`Action::Committed`] says that the range is final. [`Action::Rewind`], [`Action::Stopped`] and
 //!   [`Action::Fenced`] end this opening, as does [`Event::Close`]: every later event is ignored. The driver
 //!   then deletes, if it can, the temp files that it has *not* handed over.
@@ -24,7 +25,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `<base>/_outflow/<topic>/<partition>/<epoch>-<owner>/` | the log's folder; opening renames it, which fences |
+//! | `<base>/_outflow/<topic>/<partition>/<epoch>-<identity>-<owner>/` | the log's folder; opening renames it, which fences |
 //! | `…/<seq>.json` | an entry that is committed, its files perhaps not yet published |
 //! | `…/<seq>.done` | an entry whose files are all published |
 //! | `…/history/<from>-<to>.jsonl` | done entries that were rolled up, one a line; ranges of files may overlap |
@@ -32,9 +33,13 @@
 //! | `<base>/_outflow/<topic>/.new-<owner>-<n>/` | a new partition's folder, prepared aside |
 //! | `<base>/<topic>/<partition path>/…` | committed files |
 
+mod commit;
 mod entry;
 mod machine;
 pub mod names;
+mod opening;
+mod publish;
+mod roll;
 
 pub use entry::{Entry, FileEntry, Identity, VERSION};
 pub use machine::{CommitLog, Guards};

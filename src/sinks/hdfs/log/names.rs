@@ -4,7 +4,7 @@
 //! or make a file that readers skip. Encodings are injective: different inputs never share a path.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// The longest name that HDFS takes by default.
 const MAX_SEGMENT_BYTES: usize = 255;
@@ -45,6 +45,11 @@ fn cut(mut name: String, max: usize) -> String {
         let _ = write!(name, "~{hash:032x}");
     }
     name
+}
+
+/// A short name for `bytes`, of 16 hexadecimal digits.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    format!("{:016x}", fnv128(bytes) as u64)
 }
 
 /// FNV-1a, 128 bits: stable for ever, as names on disk must be. Not against people who want a collision: what
@@ -158,8 +163,8 @@ impl FileName {
     }
 }
 
-impl std::fmt::Display for FileName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FileName {
             topic,
             partition,
@@ -207,6 +212,95 @@ pub(super) fn is_temp(name: &str) -> bool {
 }
 
 /// An owner's id as it stands in names.
-pub(super) fn owner_segment(owner: &str) -> String {
+fn owner_segment(owner: &str) -> String {
     cut(encode(owner.as_bytes(), b"."), 128)
+}
+
+/// Where the logs of a topic's partitions are.
+pub(super) fn logs_folder(base: &str, topic: &str) -> String {
+    format!("{base}/{OWN_FOLDER}/{}", topic_segment(topic))
+}
+
+/// A new partition's folder, while it is prepared aside.
+pub(super) fn aside_folder(owner: &str, number: u64) -> String {
+    format!(".new-{}-{number}", owner_segment(owner))
+}
+
+/// The name of an owner's `number`th entry, while it is written aside.
+pub(super) fn aside_entry(owner: &str, number: u64) -> String {
+    format!("{}-{number}.entry", owner_segment(owner))
+}
+
+/// The name of an owner's folder in a partition's log: `<epoch>-<identity>-<owner>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OwnerFolder {
+    /// How many openings there were.
+    pub epoch: u64,
+    /// A digest of the log's identity: a wrong owner sees it before it fences the right one.
+    pub digest: String,
+    /// The owner's id, encoded.
+    pub owner: String,
+}
+
+impl OwnerFolder {
+    /// The folder of `owner`.
+    pub(super) fn new(epoch: u64, digest: &str, owner: &str) -> Self {
+        OwnerFolder {
+            epoch,
+            digest: digest.to_owned(),
+            owner: owner_segment(owner),
+        }
+    }
+
+    /// Reads a name back; `None` if it isn't one.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.splitn(3, '-');
+        let (epoch, digest, owner) = (parts.next()?, parts.next()?, parts.next()?);
+        let parsed = OwnerFolder {
+            epoch: number(epoch)?,
+            digest: digest.to_owned(),
+            owner: owner.to_owned(),
+        };
+        (parsed.to_string() == name && !digest.is_empty() && !owner.is_empty()).then_some(parsed)
+    }
+}
+
+impl fmt::Display for OwnerFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.epoch, self.digest, self.owner)
+    }
+}
+
+/// Whether an entry's files are all published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryState {
+    /// `<seq>.json`: committed.
+    Committed,
+    /// `<seq>.done`: published too.
+    Done,
+}
+
+/// The name of entry `seq`.
+pub fn entry(seq: u64, state: EntryState) -> String {
+    match state {
+        EntryState::Committed => format!("{seq:020}.json"),
+        EntryState::Done => format!("{seq:020}.done"),
+    }
+}
+
+/// Reads an entry's name back; `None` if it isn't one.
+pub fn parse_entry(name: &str) -> Option<(u64, EntryState)> {
+    let (digits, extension) = name.split_once('.')?;
+    let state = match extension {
+        "json" => EntryState::Committed,
+        "done" => EntryState::Done,
+        _ => return None,
+    };
+    let seq = number(digits)?;
+    (entry(seq, state) == name).then_some((seq, state))
+}
+
+/// The name of the history file that holds the entries `from` to `to`, both inclusive.
+pub fn history(from: u64, to: u64) -> String {
+    format!("{from:020}-{to:020}.jsonl")
 }
