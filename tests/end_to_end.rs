@@ -1,0 +1,13 @@
+//! The promises, end to end: the binary against real Kafka, Elasticsearch and HDFS. Every test ends with the
+//! testbed's checker, which knows only what the broker acknowledged and what stands in the sinks.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod end_to_end {
+    mod bad_input;
+    mod kills;
+    mod outages;
+    mod rebalances;
+    mod shutdown;
+    mod support;
+}

@@ -1,0 +1,86 @@
+//! Partitions that move while records are in flight.
+
+use std::time::Duration;
+
+use testbed::Outflow;
+use testbed::exclusive;
+use testbed::guard::wait_until;
+
+use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
+
+fn num_partitions(outflow: &Outflow, sink: &str) -> usize {
+    let status = outflow.status().unwrap_or_default();
+    let sinks = status
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|s| s["name"] == sink);
+    let workers = sinks.flat_map(|s| s["workers"].as_array().into_iter().flatten());
+    workers
+        .map(|w| w["partitions"].as_array().map_or(0, Vec::len))
+        .sum()
+}
+
+fn wait_for_partitions(outflow: &Outflow, sink: &str, wanted: impl Fn(usize) -> bool) {
+    wait_until(
+        &format!("{sink} has its share of the partitions"),
+        PATIENCE,
+        || match num_partitions(outflow, sink) {
+            num if wanted(num) => Ok(()),
+            num => Err(format!("{num} partitions\n{}", outflow.log())),
+        },
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_second_instance_that_joins_and_leaves_costs_nothing_and_doubles_nothing() {
+    let cluster = exclusive();
+    let stage = Stage::new(&cluster, "joins", 6);
+    let first = stage.run(Sinks::Both);
+    let load = stage.load(1_500, 6);
+    stage.wait_committed("hdfs", 500);
+    for _ in 0..3 {
+        let second = stage.run(Sinks::Both);
+        wait_for_partitions(&second, "elasticsearch", |num| num == 3);
+        wait_for_partitions(&second, "hdfs", |num| num == 3);
+        stop_cleanly(&second);
+        wait_for_partitions(&first, "elasticsearch", |num| num == 6);
+        wait_for_partitions(&first, "hdfs", |num| num == 6);
+    }
+    let ledger = load.stop().unwrap();
+    stage.wait_caught_up(&first, "elasticsearch");
+    stage.wait_caught_up(&first, "hdfs");
+    stop_cleanly(&first);
+    stage.check_elasticsearch(&ledger);
+    stage.check_hdfs(&ledger);
+}
+
+#[test]
+fn a_frozen_process_that_wakes_up_after_its_partitions_were_taken_spoils_nothing() {
+    let cluster = exclusive();
+    let stage = Stage::new(&cluster, "zombie", 4);
+    let zombie = stage.run(Sinks::Both);
+    let load = stage.load(1_500, 7);
+    stage.wait_committed("hdfs", 500);
+    zombie.freeze().unwrap();
+    let heir = stage.run(Sinks::Both);
+    wait_for_partitions(&heir, "elasticsearch", |num| num == 4);
+    wait_for_partitions(&heir, "hdfs", |num| num == 4);
+    let before = stage.committed("hdfs");
+    stage.wait_committed("hdfs", before + 1_500);
+
+    zombie.thaw().unwrap();
+    wait_for_partitions(&zombie, "hdfs", |num| num == 2);
+    wait_for_partitions(&heir, "hdfs", |num| num == 2);
+    let before = stage.committed("hdfs");
+    stage.wait_committed("hdfs", before + 1_500);
+    let ledger = load.stop().unwrap();
+    stage.wait_caught_up(&heir, "elasticsearch");
+    stage.wait_caught_up(&heir, "hdfs");
+    stop_cleanly(&zombie);
+    let code = heir.stop(Duration::from_secs(40)).unwrap();
+    assert_eq!(code, 0, "{}", heir.log());
+    stage.check_elasticsearch(&ledger);
+    stage.check_hdfs(&ledger);
+}

@@ -1,0 +1,233 @@
+//! A topic, an index, a base path and the configuration for one test.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use testbed::guard::{TestDir, wait_until};
+use testbed::{Cluster, Generator, Ids, Ledger, Load, Outflow, check_elasticsearch, check_hdfs};
+
+/// How long anything that must happen may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Which sinks a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sinks {
+    Elasticsearch,
+    Hdfs,
+    Both,
+}
+
+/// One test's own topic, index and base path on the shared cluster.
+pub struct Stage<'a> {
+    pub cluster: &'a Cluster,
+    pub topic: String,
+    pub base: String,
+    pub dead_letters: String,
+    dir: TestDir,
+    processes: AtomicU32,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(cluster: &'a Cluster, name: &str, num_partitions: usize) -> Self {
+        Self::with_topic(cluster, name, num_partitions, &[])
+    }
+
+    /// A stage whose topic takes records of up to 20 MB.
+    pub fn with_large_records(cluster: &'a Cluster, name: &str) -> Self {
+        Self::with_topic(cluster, name, 1, &[("max.message.bytes", "20000000")])
+    }
+
+    fn with_topic(
+        cluster: &'a Cluster,
+        name: &str,
+        num_partitions: usize,
+        options: &[(&str, &str)],
+    ) -> Self {
+        let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let topic = format!("{name}-{}", run.as_millis());
+        let dead_letters = format!("{topic}.dlq");
+        let kafka = cluster.kafka.client();
+        kafka.create_topic(&topic, num_partitions, options).unwrap();
+        kafka.create_topic(&dead_letters, 1, &[]).unwrap();
+        let index = json!({
+            "settings": { "number_of_shards": 1, "number_of_replicas": 0 },
+            "mappings": { "properties": {
+                "strict_number": { "type": "long" },
+                "pad": { "type": "text", "index": false },
+            } },
+        });
+        let documents = cluster.elasticsearch.documents();
+        documents.create_index(&topic, &index).unwrap();
+        let base = format!("/{topic}");
+        let dir = TestDir::new(name).unwrap();
+        let processes = AtomicU32::new(0);
+        Stage {
+            cluster,
+            topic,
+            base,
+            dead_letters,
+            dir,
+            processes,
+        }
+    }
+
+    pub fn group(&self, sink: &str) -> String {
+        format!("{}-{sink}", self.topic)
+    }
+
+    fn config(&self, sink: &str, section: &str, more: &str) -> PathBuf {
+        let text = format!(
+            r#"
+name = "{sink}"
+shutdown_timeout = "20s"
+workers = 1
+
+[kafka]
+bootstrap_servers = "{bootstrap}"
+topics = ["{topic}"]
+group_id = "{group}"
+commit_interval = "500ms"
+drain_timeout = "10s"
+
+[kafka.properties]
+"session.timeout.ms" = "6000"
+
+[rejected]
+policy = "dead_letter"
+topic = "{dead_letters}"
+
+{section}
+{more}
+"#,
+            bootstrap = self.cluster.kafka.bootstrap(),
+            topic = self.topic,
+            group = self.group(sink),
+            dead_letters = self.dead_letters,
+        );
+        let path = self.dir.path().join(format!("{sink}.toml"));
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn elasticsearch_config(&self) -> PathBuf {
+        let url = self.cluster.elasticsearch.url();
+        let section = format!(
+            "[elasticsearch]\nurls = [\"{url}\"]\nindex = \"{{topic}}\"\nrequest_timeout = \"5s\"\n"
+        );
+        self.config("elasticsearch", &section, "")
+    }
+
+    pub fn hdfs_config(&self, more: &str) -> PathBuf {
+        let section = format!(
+            "[hdfs]\nurl = \"{}\"\nconfig_dir = \"{}\"\nuser = \"root\"\nbase = \"{}\"\ncall_timeout = \"5s\"\n",
+            self.cluster.hdfs.url(),
+            self.cluster.hdfs.config_dir().display(),
+            self.base,
+        );
+        let rotate = "[hdfs.rotate]\nrecords = 500\nage = \"2s\"\n";
+        self.config("hdfs", &section, &format!("{rotate}{more}"))
+    }
+
+    /// Starts a process with these sinks and waits until it holds partitions or says that it is ready.
+    pub fn run(&self, sinks: Sinks) -> Outflow {
+        let outflow = self.start(sinks);
+        outflow.wait_ready(PATIENCE).unwrap();
+        outflow
+    }
+
+    /// Starts a process with these sinks.
+    pub fn start(&self, sinks: Sinks) -> Outflow {
+        let (elasticsearch, hdfs) = (self.elasticsearch_config(), self.hdfs_config(""));
+        let mut args = vec!["run"];
+        if sinks != Sinks::Hdfs {
+            args.extend(["--config", elasticsearch.to_str().unwrap()]);
+        }
+        if sinks != Sinks::Elasticsearch {
+            args.extend(["--config", hdfs.to_str().unwrap()]);
+        }
+        let number = self.processes.fetch_add(1, Ordering::Relaxed);
+        let admin = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
+        let log = self.dir.path().join(format!("outflow-{number}.log"));
+        let env = [("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
+        let binary = env!("CARGO_BIN_EXE_outflow");
+        Outflow::spawn(binary, &args, &env, log)
+            .unwrap()
+            .with_admin(&admin)
+    }
+
+    /// Produces at a rate until stopped.
+    pub fn load(&self, per_second: u32, seed: u64) -> Load {
+        let generator = Generator::new(&self.topic, seed).keys(50);
+        Load::start(
+            &self.cluster.kafka.bootstrap(),
+            &self.topic,
+            generator,
+            per_second,
+        )
+        .unwrap()
+    }
+
+    /// Produces this many records and waits for their acknowledgement.
+    pub fn produce(&self, num: usize, seed: u64) -> Ledger {
+        let producer = testbed::Producer::new(&self.cluster.kafka.bootstrap()).unwrap();
+        let mut generator = Generator::new(&self.topic, seed).keys(50);
+        producer.produce(&self.topic, &mut generator, num).unwrap();
+        producer.flush().unwrap();
+        producer.ledger()
+    }
+
+    pub fn committed(&self, sink: &str) -> i64 {
+        let committed = self
+            .cluster
+            .kafka
+            .client()
+            .committed(&self.group(sink), &self.topic);
+        committed.unwrap().values().sum()
+    }
+
+    /// Waits until a sink's group has committed at least this many records in all.
+    pub fn wait_committed(&self, sink: &str, at_least: i64) {
+        let what = format!("{sink} has committed {at_least} records");
+        wait_until(&what, PATIENCE, || match self.committed(sink) {
+            committed if committed >= at_least => Ok(()),
+            committed => Err(format!("{committed} so far")),
+        })
+        .unwrap();
+    }
+
+    /// Waits until a sink's group has committed everything, saying what the process said if it doesn't.
+    pub fn wait_caught_up(&self, outflow: &Outflow, sink: &str) {
+        let kafka = self.cluster.kafka.client();
+        if let Err(why) = kafka.wait_for_no_lag(&self.group(sink), &self.topic, PATIENCE) {
+            let status = outflow
+                .status()
+                .map_or_else(|e| e.to_string(), |s| format!("{s:#}"));
+            panic!(
+                "{sink} doesn't catch up: {why}\n{status}\n{}",
+                outflow.log()
+            );
+        }
+    }
+
+    /// Each record of the ledger stands in Elasticsearch once, unchanged, and nothing else does.
+    pub fn check_elasticsearch(&self, ledger: &Ledger) {
+        let documents = self.cluster.elasticsearch.documents();
+        documents.refresh(&self.topic).unwrap();
+        check_elasticsearch(ledger, &documents.all(&self.topic).unwrap(), Ids::Offset)
+            .assert_clean();
+    }
+
+    /// Each record of the ledger stands in one committed file, once, in order, and nothing else does.
+    pub fn check_hdfs(&self, ledger: &Ledger) {
+        let files = self.cluster.hdfs.files().committed(&self.base).unwrap();
+        check_hdfs(ledger, &self.base, &files).assert_clean();
+    }
+}
+
+/// Stops a process and says what it said if it doesn't end well.
+pub fn stop_cleanly(outflow: &Outflow) {
+    let code = outflow.stop(Duration::from_secs(40)).unwrap();
+    assert_eq!(code, 0, "outflow didn't end cleanly:\n{}", outflow.log());
+}
