@@ -1,4 +1,299 @@
 //! Configuration: TOML files layered by figment (defaults, file, `OUTFLOW_…` environment, flags), turned by
-//! one pure function into validated [`settings`].
+//! one pure function into validated [`settings`]. The rest of outflow never sees a raw option.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `keys` | every key with its kind, bounds and default, on one page |
+//! | `document` | a TOML file with the place of every key |
+//! | `layers` | the layers, merged; where each value came from |
+//! | `validate` | raw values to [`settings`]; everything that is wrong, at once |
+//! | `problem` | what is wrong, where, and what to do |
+//! | `effective` | the configuration as it came out |
 
+mod document;
+pub mod effective;
+mod index;
+pub mod keys;
+pub mod kinds;
+mod layers;
+pub mod problem;
 pub mod settings;
+pub mod surroundings;
+mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use document::{Assigned, Document};
+use effective::Effective;
+use keys::FileKind;
+use layers::Values;
+use problem::{Place, Problem, Problems, Severity};
+use settings::{AgentSettings, Settings, SinkSettings};
+use surroundings::Surroundings;
+
+/// What came out of a file.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// The file.
+    pub file: PathBuf,
+    /// Its settings.
+    pub settings: T,
+    /// Every value, and where it came from.
+    pub effective: Effective,
+}
+
+/// Loaded files, and what should be said about them all the same.
+#[derive(Debug)]
+pub struct Outcome<T> {
+    /// What was loaded.
+    pub loaded: T,
+    /// Warnings.
+    pub warnings: Problems,
+}
+
+/// Loads the files of sinks that are to run in one process. `flags` are `section.key=value`.
+pub fn load_sinks(
+    files: &[PathBuf],
+    flags: &[String],
+    surroundings: &dyn Surroundings,
+) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
+    let mut problems = Problems::default();
+    let read = read_all(files, flags, FileKind::Sink, surroundings, &mut problems);
+    let mut loaded = Vec::new();
+    for mut values in read {
+        // Each file is judged by itself; one broken file mustn't hide what is wrong with the next.
+        let mut own = std::mem::take(&mut values.problems);
+        if let Some(merged) = &values.merged {
+            let (settings, derived) = validate::sink(merged, surroundings, &mut own);
+            if let Some(settings) = settings {
+                let effective = Effective::new(merged, &derived);
+                loaded.push(Loaded {
+                    file: values.file,
+                    settings,
+                    effective,
+                });
+            }
+        }
+        own.sort();
+        problems.0.append(&mut own.0);
+    }
+    check_together(&loaded, &mut problems);
+    finish(loaded, problems)
+}
+
+/// Loads the agent's file.
+pub fn load_agent(
+    file: &Path,
+    flags: &[String],
+    surroundings: &dyn Surroundings,
+) -> Result<Outcome<Loaded<AgentSettings>>, Problems> {
+    let mut problems = Problems::default();
+    let files = [file.to_path_buf()];
+    let mut loaded = None;
+    for mut values in read_all(&files, flags, FileKind::Agent, surroundings, &mut problems) {
+        problems.0.append(&mut values.problems.0);
+        if let Some(merged) = &values.merged {
+            let (settings, derived) = validate::agent(merged, surroundings, &mut problems);
+            loaded = settings.map(|settings| Loaded {
+                file: values.file.clone(),
+                settings,
+                effective: Effective::new(merged, &derived),
+            });
+        }
+    }
+    problems.sort();
+    match loaded {
+        Some(loaded) => finish(loaded, problems),
+        None => Err(problems),
+    }
+}
+
+fn finish<T>(loaded: T, problems: Problems) -> Result<Outcome<T>, Problems> {
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(Outcome {
+            loaded,
+            warnings: problems,
+        })
+    }
+}
+
+/// One file on its way: what was found wrong with it so far, and its values unless it isn't TOML at all.
+struct Read {
+    file: PathBuf,
+    problems: Problems,
+    merged: Option<Values>,
+}
+
+fn read_all(
+    files: &[PathBuf],
+    flags: &[String],
+    kind: FileKind,
+    surroundings: &dyn Surroundings,
+    problems: &mut Problems,
+) -> Vec<Read> {
+    let flags = layers::flags(flags, kind, problems);
+    let parsed: Vec<(PathBuf, Problems, Option<Document>)> = files
+        .iter()
+        .map(|file| read_one(file, kind, surroundings))
+        .collect();
+    let named = parsed.iter().filter_map(|(.., document)| document.as_ref());
+    let secrets = secret_variables(named.flat_map(|d| &d.assigned).chain(&flags));
+    let environment = layers::environment(&surroundings.variables(), &secrets, kind, problems);
+    check_flags(&flags, kind, &parsed, problems);
+    let merge = |(file, mut problems, document): (PathBuf, Problems, Option<Document>)| {
+        let merged = document.map(|document| {
+            layers::merge(
+                file.clone(),
+                document,
+                kind,
+                &environment,
+                &flags,
+                &mut problems,
+            )
+        });
+        Read {
+            file,
+            problems,
+            merged,
+        }
+    };
+    parsed.into_iter().map(merge).collect()
+}
+
+fn read_one(
+    file: &Path,
+    kind: FileKind,
+    surroundings: &dyn Surroundings,
+) -> (PathBuf, Problems, Option<Document>) {
+    let mut problems = Problems::default();
+    let text = match surroundings.read_file(file) {
+        Ok(text) => text,
+        Err(error) => {
+            let place = Place::WholeFile(file.to_path_buf());
+            problems.push(
+                Problem::new("", place, format!("the file can't be read: {error}"))
+                    .help("config/ has an example for each sink"),
+            );
+            return (file.to_path_buf(), problems, None);
+        }
+    };
+    let document = document::read(file, &text, kind, &mut problems);
+    let not_toml = problems
+        .0
+        .iter()
+        .any(|p| p.key.is_empty() && p.severity == Severity::Error);
+    if not_toml {
+        return (file.to_path_buf(), problems, None);
+    }
+    check_kind(&document, kind, &mut problems);
+    (file.to_path_buf(), problems, Some(document))
+}
+
+/// Sections that belong into the other kind of file.
+fn check_kind(document: &Document, kind: FileKind, problems: &mut Problems) {
+    let (foreign, what, help): (&[&str], _, _) = match kind {
+        FileKind::Sink => (
+            &["agent"],
+            "belongs into the agent's file",
+            "start it with `outflow agent --config`",
+        ),
+        FileKind::Agent => (
+            &["elasticsearch", "hdfs", "rejected", "admin"],
+            "belongs into a sink's file",
+            "start it with `outflow run --config`",
+        ),
+    };
+    for name in foreign {
+        if let Some(place) = document.section(name) {
+            problems.push(Problem::new(*name, place.clone(), what).help(help));
+        }
+    }
+}
+
+/// Variables that keys name as the place of a secret: their own names aren't keys.
+fn secret_variables<'a>(assigned: impl Iterator<Item = &'a Assigned>) -> BTreeSet<String> {
+    assigned
+        .filter(|a| {
+            let last = a.address.path.last().map_or("", String::as_str);
+            a.address.key.kind == kinds::Kind::Variable
+                || (a.address.key.kind == kinds::Kind::SecretProperties && last == "env")
+        })
+        .filter_map(|a| a.value.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// A flag that no file has a use for.
+fn check_flags(
+    flags: &[Assigned],
+    kind: FileKind,
+    parsed: &[(PathBuf, Problems, Option<Document>)],
+    problems: &mut Problems,
+) {
+    if parsed.iter().any(|(.., document)| document.is_none()) {
+        return;
+    }
+    for flag in flags {
+        let mut documents = parsed.iter().filter_map(|(.., document)| document.as_ref());
+        if !documents.any(|document| layers::in_use(flag.address.key, kind, document)) {
+            let problem = Problem::new(
+                flag.address.to_string(),
+                flag.place.clone(),
+                "no file has a use for this key",
+            );
+            problems.push(problem.help(format!(
+                "it is for files with [{}]",
+                flag.address.key.section()
+            )));
+        }
+    }
+}
+
+/// What sinks of one process must not share.
+fn check_together(loaded: &[Loaded<Settings>], problems: &mut Problems) {
+    let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str), &Path> = BTreeMap::new();
+    let mut folders: BTreeMap<(String, &str), &Path> = BTreeMap::new();
+    for Loaded { file, settings, .. } in loaded {
+        let place = || Place::WholeFile(file.clone());
+        if let Some(other) = names.insert(&settings.name, file) {
+            let what = format!(
+                "{:?} is the name of {}, too",
+                settings.name,
+                other.display()
+            );
+            problems.push(
+                Problem::new("name", place(), what).help("give every sink a name of its own"),
+            );
+        }
+        let kafka = &settings.kafka;
+        if let Some(other) = groups.insert((&kafka.bootstrap_servers, &kafka.group_id), file) {
+            let what = format!(
+                "{:?} is the group of {}, too",
+                kafka.group_id,
+                other.display()
+            );
+            problems.push(Problem::new("kafka.group_id", place(), what).help(
+                "two sinks in one group would each get half of the partitions: give each its own",
+            ));
+        }
+        let SinkSettings::Hdfs(hdfs) = &settings.sink else {
+            continue;
+        };
+        for topic in &kafka.topics {
+            let folder = (format!("{}{}", hdfs.url, hdfs.base), topic.as_str());
+            if let Some(other) = folders.insert(folder, file) {
+                let what = format!(
+                    "{} writes topic {topic:?} into the same folder",
+                    other.display()
+                );
+                problems.push(
+                    Problem::new("hdfs.base", place(), what)
+                        .help("they would fence each other for ever: give each a base of its own"),
+                );
+            }
+        }
+    }
+}

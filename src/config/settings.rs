@@ -313,6 +313,10 @@ pub struct AgentSettings {
     pub host_name: Option<String>,
     /// Most bytes buffered while the brokers are away; the oldest figures go first, and are counted.
     pub buffer_bytes: u64,
+    /// Whether every core has a record of its own, besides the total.
+    pub per_core: bool,
+    /// Instead of this host's figures, those of this many made-up hosts around them (0: this host's).
+    pub simulate_hosts: u32,
     /// How long draining may take at shutdown.
     pub shutdown_timeout: Duration,
     /// librdkafka's own properties.

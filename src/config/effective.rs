@@ -1,0 +1,117 @@
+//! The configuration as it came out: every value, and where it came from. Secrets aren't in it: keys hold
+//! only where a secret is.
+
+use std::fmt;
+
+use super::keys::{FileKind, KEYS};
+use super::kinds::Kind;
+use super::layers::Values;
+use super::problem::Place;
+use super::validate::Derived;
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The section, empty at the top.
+    pub section: String,
+    /// The key as it stands in a file.
+    pub key: String,
+    /// The value as it stands in a file; none if it is off.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub origin: String,
+}
+
+/// A file's values, in the order of the reference.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Effective {
+    /// The values.
+    pub lines: Vec<Line>,
+}
+
+impl Effective {
+    pub(super) fn new(values: &Values, derived: &Derived) -> Effective {
+        let kind = if values.has_section("agent") {
+            FileKind::Agent
+        } else {
+            FileKind::Sink
+        };
+        let mut lines = Vec::new();
+        for key in KEYS.iter().filter(|key| kind.has(key)) {
+            let root = key.section().split('.').next().unwrap_or_default();
+            if matches!(root, "elasticsearch" | "hdfs") && !values.has_section(root) {
+                continue;
+            }
+            if matches!(key.kind, Kind::Properties | Kind::SecretProperties) {
+                lines.extend(values.entries_of(key.kind).filter_map(|(_, entry)| {
+                    let (name, value) = (entry.address.path.get(2)?, entry.parsed.as_ref()?);
+                    let inner = entry
+                        .address
+                        .path
+                        .get(3)
+                        .map(|s| format!(".{s}"))
+                        .unwrap_or_default();
+                    Some(Line {
+                        section: key.path.to_owned(),
+                        key: format!("{}{inner}", super::kinds::quote(name)),
+                        value: Some(value.to_toml()),
+                        origin: origin(&entry.place),
+                    })
+                }));
+                continue;
+            }
+            let entry = values.entries.get(key.path);
+            let (value, origin) = match (derived.get(key.path), entry) {
+                (Some(derived), _) => (
+                    Some(derived.to_toml()),
+                    "default, from other keys".to_owned(),
+                ),
+                (None, Some(entry)) => (
+                    entry.parsed.as_ref().map(|p| p.to_toml()),
+                    origin(&entry.place),
+                ),
+                (None, None) => (None, "default".to_owned()),
+            };
+            lines.push(Line {
+                section: key.section().to_owned(),
+                key: key.name().to_owned(),
+                value,
+                origin,
+            });
+        }
+        Effective { lines }
+    }
+}
+
+fn origin(place: &Place) -> String {
+    match place {
+        Place::File { file, line, .. } => format!("{}:{line}", file.display()),
+        Place::Variable(name) => name.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = |line: &Line| match &line.value {
+            Some(value) => format!("{} = {value}", line.key),
+            None => format!("# {} is off", line.key),
+        };
+        let width = self
+            .lines
+            .iter()
+            .map(|l| written(l).len())
+            .max()
+            .unwrap_or(0)
+            .min(56);
+        let mut section = "";
+        for line in &self.lines {
+            if line.section != section {
+                section = &line.section;
+                writeln!(f, "\n[{section}]")?;
+            }
+            writeln!(f, "{:width$}  # {}", written(line), line.origin)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Every key on one page: its kind, its bounds, its default. `config/reference.toml` tells the reasons.
+
+use super::kinds::Kind;
+
+/// Which files may have a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A sink's and the agent's.
+    Both,
+    /// A sink's.
+    Sink,
+    /// The agent's.
+    Agent,
+}
+
+/// Which kind of file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A sink's.
+    Sink,
+    /// The agent's.
+    Agent,
+}
+
+impl FileKind {
+    /// Whether a key belongs into such a file.
+    pub fn has(self, key: &Key) -> bool {
+        match key.scope {
+            Scope::Both => true,
+            Scope::Sink => self == FileKind::Sink,
+            Scope::Agent => self == FileKind::Agent,
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its path: `section.name`.
+    pub path: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// Its default, as text. None: it must be set, or it is off, or it follows from others.
+    pub default: Option<&'static str>,
+    /// Which files may have it.
+    pub scope: Scope,
+}
+
+impl Key {
+    /// The section, empty at the top.
+    pub fn section(&self) -> &'static str {
+        self.path
+            .rsplit_once('.')
+            .map_or("", |(section, _)| section)
+    }
+
+    /// The name within its section.
+    pub fn name(&self) -> &'static str {
+        self.path
+            .rsplit_once('.')
+            .map_or(self.path, |(_, name)| name)
+    }
+
+    /// Whether a mistaken value may be printed. What may hold a secret by mistake is not.
+    pub fn may_be_shown(&self) -> bool {
+        !matches!(
+            self.kind,
+            Kind::Variable | Kind::Properties | Kind::SecretProperties
+        ) && !self.path.ends_with("_file")
+            && !matches!(
+                self.path,
+                "elasticsearch.urls" | "kafka.bootstrap_servers" | "hdfs.url"
+            )
+    }
+}
+
+const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        scope: Scope::Sink,
+    }
+}
+
+const fn both(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        scope: Scope::Both,
+    }
+}
+
+const fn agent(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        scope: Scope::Agent,
+    }
+}
+
+const fn integer(min: i64, max: i64) -> Kind {
+    Kind::Integer {
+        min,
+        max,
+        word: None,
+    }
+}
+
+const fn bytes(min: u64, max: u64) -> Kind {
+    Kind::Bytes { min, max }
+}
+
+const fn time(min: u64, max: u64) -> Kind {
+    Kind::Duration {
+        min,
+        max,
+        off: false,
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// Every key there is.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("name", Kind::Text, None),
+    key("memory", bytes(32 * MIB, TIB), Some("256MiB")),
+    key("workers", Kind::Integer { min: 1, max: 256, word: Some("auto") }, Some("auto")),
+    both("shutdown_timeout", time(SECOND, HOUR), Some("25s")),
+
+    both("kafka.bootstrap_servers", Kind::Text, None),
+    key("kafka.topics", Kind::List, None),
+    key("kafka.group_id", Kind::Text, None),
+    key("kafka.instance_id", Kind::Text, None),
+    key("kafka.auto_offset_reset", Kind::Choice(&["earliest", "latest", "none"]), Some("earliest")),
+    key("kafka.on_offset_lost", Kind::Choice(&["stop", "earliest", "latest"]), Some("stop")),
+    key("kafka.commit_interval", time(100, 5 * MINUTE), Some("1s")),
+    key("kafka.drain_timeout", time(SECOND, 4 * MINUTE), Some("20s")),
+    key("kafka.max_span", integer(1_000, 1_000_000_000_000), Some("10000000")),
+    both("kafka.properties", Kind::Properties, None),
+    both("kafka.secret_properties", Kind::SecretProperties, None),
+
+    key("rejected.policy", Kind::Choice(&["quarantine", "dead_letter", "skip"]), Some("quarantine")),
+    key("rejected.topic", Kind::Text, None),
+
+    key("elasticsearch.urls", Kind::List, None),
+    key("elasticsearch.user", Kind::Text, None),
+    key("elasticsearch.password_file", Kind::Path, None),
+    key("elasticsearch.password_env", Kind::Variable, None),
+    key("elasticsearch.api_key_file", Kind::Path, None),
+    key("elasticsearch.api_key_env", Kind::Variable, None),
+    key("elasticsearch.ca_file", Kind::Path, None),
+    key("elasticsearch.insecure_skip_verify", Kind::Flag, Some("false")),
+    key("elasticsearch.index", Kind::Text, Some("{topic}")),
+    key("elasticsearch.allowed_indices", Kind::List, None),
+    key("elasticsearch.date_window", time(HOUR, 36_500 * DAY), Some("90d")),
+    key("elasticsearch.op", Kind::Choice(&["index", "create"]), Some("index")),
+    key("elasticsearch.id", Kind::Choice(&["key", "offset", "none"]), Some("offset")),
+    key("elasticsearch.tombstones", Kind::Choice(&["delete", "skip", "reject"]), None),
+    key("elasticsearch.max_batch_bytes", bytes(64 * KIB, 95 * MIB), Some("5MiB")),
+    key("elasticsearch.max_batch_docs", integer(1, 100_000), Some("2000")),
+    key("elasticsearch.linger", time(0, MINUTE), Some("50ms")),
+    key("elasticsearch.max_in_flight", integer(1, 256), Some("16")),
+    key("elasticsearch.request_timeout", time(2 * SECOND, 10 * MINUTE), Some("60s")),
+    key("elasticsearch.compression", Kind::Choice(&["none", "gzip"]), Some("none")),
+    key("elasticsearch.compression_level", integer(1, 9), None),
+
+    key("hdfs.url", Kind::Text, None),
+    key("hdfs.config_dir", Kind::Path, None),
+    key("hdfs.user", Kind::Text, None),
+    key("hdfs.base", Kind::Text, None),
+    key("hdfs.replication", integer(1, 512), None),
+    key("hdfs.compression", Kind::Choice(&["none", "zstd", "gzip"]), Some("none")),
+    key("hdfs.compression_level", integer(1, 22), None),
+    key("hdfs.max_open_files", integer(1, 256), Some("4")),
+    key("hdfs.call_timeout", time(SECOND, 10 * MINUTE), Some("30s")),
+    key("hdfs.tombstones", Kind::Choice(&["skip", "reject"]), Some("skip")),
+    key("hdfs.rotate.bytes", bytes(4 * KIB, 64 * GIB), Some("128MiB")),
+    key("hdfs.rotate.records", integer(1, 1_000_000_000_000), None),
+    key("hdfs.rotate.age", time(SECOND, 7 * DAY), Some("10m")),
+    key("hdfs.rotate.idle", Kind::Duration { min: SECOND, max: 7 * DAY, off: true }, Some("60s")),
+    key("hdfs.partition.by", Kind::Choice(&["partition", "hourly", "daily"]), Some("partition")),
+    key("hdfs.partition.zone", Kind::Text, None),
+
+    key("admin.listen", Kind::Text, Some("127.0.0.1:9600")),
+    key("admin.token_file", Kind::Path, None),
+    key("admin.token_env", Kind::Variable, None),
+    key("admin.allow_unauthenticated", Kind::Flag, Some("false")),
+
+    both("log.format", Kind::Choice(&["text", "json"]), Some("text")),
+    both("log.filter", Kind::Text, Some("info")),
+
+    agent("agent.topic", Kind::Text, None),
+    agent("agent.interval", time(100, HOUR), Some("10s")),
+    agent("agent.host_name", Kind::Text, None),
+    agent("agent.buffer", bytes(64 * KIB, 4 * GIB), Some("16MiB")),
+    agent("agent.per_core", Kind::Flag, Some("true")),
+    agent("agent.simulate_hosts", integer(0, 100_000), Some("0")),
+];
+
+/// Every section there is.
+pub const SECTIONS: &[&str] = &[
+    "kafka",
+    "rejected",
+    "elasticsearch",
+    "hdfs",
+    "hdfs.rotate",
+    "hdfs.partition",
+    "admin",
+    "log",
+    "agent",
+];
+
+/// The key at `path`.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
