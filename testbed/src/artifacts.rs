@@ -21,6 +21,8 @@ pub const HADOOP_VERSION: &str = "3.4.2";
 const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
 /// A simple logger: without one neither Kafka nor Hadoop says anything.
 const LOGGER: (&str, &str, &str) = ("org.slf4j", "slf4j-simple", "1.7.36");
+/// WebHDFS needs what Java had in it up to version 10.
+const JAXB: (&str, &str, &str) = ("javax.xml.bind", "jaxb-api", "2.3.1");
 const INSTALL_HINT: &str =
     "on Debian or Ubuntu: apt-get install openjdk-17-jdk-headless maven (or run scripts/setup.sh)";
 
@@ -76,13 +78,13 @@ fn find() -> Result<Artifacts> {
         let kafka = |artifact| ("org.apache.kafka", artifact, KAFKA_VERSION);
         fetch_jars(dir, &[kafka("kafka_2.13"), kafka("kafka-tools"), LOGGER])
     })?;
-    let hadoop = fetch_set(&cache, &format!("hadoop-{HADOOP_VERSION}"), |dir| {
+    let hadoop = fetch_set(&cache, &format!("hadoop-{HADOOP_VERSION}-jaxb"), |dir| {
         let minicluster = (
             "org.apache.hadoop",
             "hadoop-client-minicluster",
             HADOOP_VERSION,
         );
-        fetch_jars(dir, &[minicluster, LOGGER])
+        fetch_jars(dir, &[minicluster, JAXB, LOGGER])
     })?;
     let name = format!("elasticsearch-{ELASTICSEARCH_VERSION}");
     let elasticsearch = fetch_set(&cache, &name, fetch_elasticsearch)?.join(&name);

@@ -52,7 +52,10 @@ impl Documents {
     /// Makes everything written so far visible to searches.
     pub fn refresh(&self, index: &str) -> Result<()> {
         let path = format!("/{index}/_refresh?ignore_unavailable=true");
-        self.http.post_json(&path, &json!({})).map(|_| ())
+        self.http
+            .send(Method::POST, &path, None)?
+            .json()
+            .map(|_| ())
     }
 
     /// The number of documents, refreshed; 0 if there is no such index.

@@ -24,14 +24,17 @@ use rustix::process::{Pid, kill_process, kill_process_group};
 use crate::error::{Context, Error, Result};
 
 /// `$1` is the log file, the rest is the command. Job control is off in a script, so the command isn't
-/// a group leader, `setsid` doesn't fork, and `$!` is the command's own id and its group's.
+/// a group leader, `setsid` doesn't fork, and `$!` is the command's own id and its group's, as soon as
+/// there is that group.
 const GUARD: &str = r#"
 log=$1; shift
 exec 3<&0 </dev/null
 "$@" >>"$log" 2>&1 3<&- &
 pid=$!
+n=0
+while [ "$n" -lt 50000 ] && ! kill -s 0 -- "-$pid" 2>/dev/null; do n=$((n+1)); done
 echo "pid $pid"
-( while read -r _; do :; done; kill -s KILL -- "-$pid" ) <&3 >/dev/null 2>&1 3<&- &
+( while read -r _; do :; done; kill -s KILL -- "-$pid" "$pid" ) <&3 >/dev/null 2>&1 3<&- &
 watcher=$!
 exec 3<&-
 wait "$pid"

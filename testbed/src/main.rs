@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use testbed::error::Context;
+use testbed::guard::{Guarded, Spec, TestDir, wait_until};
 use testbed::{Cluster, ClusterOptions, Result};
 
 #[derive(Parser)]
@@ -29,6 +30,9 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         brokers: usize,
     },
+    /// Start a guarded process and a folder, say their ids, and stay (for the guard's own test)
+    #[command(hide = true)]
+    Probe,
     /// Fetch the servers' files into the cache and leave
     Fetch,
 }
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Probe => probe(),
         Command::Fetch => testbed::artifacts::Artifacts::get().map(|_| ()),
         Command::Up {
             ports_base,
@@ -94,6 +99,29 @@ fn up(options: &ClusterOptions) -> Result<()> {
     runtime
         .block_on(wait_for_end())
         .context("can't wait for signals")
+}
+
+fn probe() -> Result<()> {
+    let dir = TestDir::new("probe")?;
+    let log = dir.path().join("log");
+    let spec = Spec {
+        program: "sh".into(),
+        args: vec!["-c".to_owned(), "sleep 1000 & echo $!; wait".to_owned()],
+        env: Vec::new(),
+        dir: dir.path().to_owned(),
+        log: log.clone(),
+        as_id: None,
+    };
+    let guarded = Guarded::spawn("the probe", &spec)?;
+    let child = wait_until("the probe's child", Duration::from_secs(10), || {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        said.strip_suffix('\n').map(str::to_owned).ok_or(said)
+    })?;
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{}\n{child}\n{}", guarded.pid(), dir.path().display());
+    let _ = out.flush();
+    guarded.wait(Duration::from_secs(1000));
+    Ok(())
 }
 
 async fn wait_for_end() -> std::io::Result<()> {
