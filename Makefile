@@ -1,0 +1,33 @@
+# make demo   the whole story on real servers; DEMO_SECONDS=60, KEEP=1 stays up, PORTS=21000 other ports
+# make test   everything: set-up, format, lints, all tests against real servers
+# make lint   format and lints
+# make build  the release binary, target/release/outflow
+
+SHELL := /bin/bash
+export PATH := $(PATH):$(HOME)/.cargo/bin
+CARGO := cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+DEMO_SECONDS ?= 60
+KEEP ?=
+PORTS ?=
+export DEMO_SECONDS KEEP PORTS
+
+.PHONY: demo test lint build setup
+
+demo: build
+	@exec $(TARGET)/release/testbed demo
+
+# The tests of one file share one set of servers and take turns on it; files run one after another.
+test: lint
+	$(CARGO) test --workspace --locked
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+build: setup
+	$(CARGO) build --release --locked --workspace --bins
+
+setup:
+	@scripts/setup.sh
