@@ -18,8 +18,10 @@
 //! knows records and no Kafka client, the pure modules know nothing but each other.
 
 pub mod backoff;
+pub mod check;
 pub mod config;
 pub mod error;
+pub mod logging;
 pub mod metrics;
 pub mod offsets;
 pub mod pipeline;

@@ -25,6 +25,9 @@ pub struct SinkHealth {
     pub since_ms: i64,
     /// Why it isn't closed, in words.
     pub reason: Option<String>,
+    /// Whether it isn't closed because of something that only a person can mend (credentials, a blocked
+    /// index), rather than an outage, which is waited out.
+    pub needs_a_person: bool,
     /// The last error, even if it is over.
     pub last_error: Option<String>,
     /// When that was (Unix milliseconds).
@@ -97,6 +100,10 @@ pub struct WorkerStatus {
     pub last_commit_ms: Option<i64>,
     /// The client's last error, in words, and whether brokers are reachable.
     pub kafka_error: Option<String>,
+    /// Whether that error is one that only a person can mend.
+    pub kafka_needs_a_person: bool,
+    /// When the loop last went round (Unix ms).
+    pub beat_ms: Option<i64>,
 }
 
 /// One sink, all of it.

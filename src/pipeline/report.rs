@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{error, info, warn};
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::metrics::SinkMetrics;
 use crate::pipeline::control::Notice;
 use crate::pipeline::worker::unix_ms;
@@ -163,7 +163,11 @@ impl Reporter {
             Some(why) => warn!(sink, worker, "kafka: {why}"),
             None => info!(sink, worker, "kafka: well again"),
         }
-        lock(status).kafka_error = trouble.as_ref().map(ToString::to_string);
+        let mut shown = lock(status);
+        shown.kafka_error = trouble.as_ref().map(ToString::to_string);
+        shown.kafka_needs_a_person = trouble
+            .as_ref()
+            .is_some_and(|why| why.kind == Kind::Misconfigured);
         self.trouble = trouble;
     }
 
@@ -185,6 +189,7 @@ impl Reporter {
         .to_owned();
         status.reason = dead_letters.map(|why| format!("dead letter topic: {why}"));
         status.partitions = partitions;
+        status.beat_ms = Some(unix_ms());
         status.rebalances = rebalances;
     }
 }

@@ -173,6 +173,7 @@ struct Inner {
     circuit: Circuit,
     since_ms: i64,
     reason: Option<String>,
+    needs_a_person: bool,
     last_error: Option<String>,
     last_error_ms: Option<i64>,
 }
@@ -235,6 +236,7 @@ impl CircuitHandle {
             circuit: inner.circuit.state(),
             since_ms: inner.since_ms,
             reason: inner.reason.clone(),
+            needs_a_person: inner.needs_a_person && inner.circuit.state() != CircuitState::Closed,
             last_error: inner.last_error.clone(),
             last_error_ms: inner.last_error_ms,
             ..SinkHealth::default()
@@ -282,6 +284,7 @@ impl CircuitHandle {
 
 impl Inner {
     fn note(&mut self, error: &Error) {
+        self.needs_a_person = error.kind == Kind::Misconfigured;
         self.last_error = Some(error.what.clone());
         self.last_error_ms = Some(unix_ms());
         if self.circuit.state() != CircuitState::Closed {
