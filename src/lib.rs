@@ -21,6 +21,7 @@ pub mod backoff;
 pub mod check;
 pub mod config;
 pub mod error;
+pub mod kafka;
 pub mod logging;
 pub mod metrics;
 pub mod offsets;

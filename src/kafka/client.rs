@@ -1,0 +1,334 @@
+//! librdkafka's configuration: outflow's defaults, the user's properties over them, and what the design owns
+//! over both. Nothing here may be printed with `{:?}`: a `ClientConfig` shows secrets.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use secrecy::ExposeSecret as _;
+
+use super::error::from_kafka;
+use crate::config::settings::{KafkaSettings, Property};
+use crate::error::Error;
+
+/// librdkafka properties that can't be set, each with the reason: the design rests on them, or they have a
+/// key of their own.
+pub const OWNED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "set kafka.bootstrap_servers"),
+    ("metadata.broker.list", "set kafka.bootstrap_servers"),
+    ("group.id", "set kafka.group_id"),
+    ("group.instance.id", "set kafka.instance_id"),
+    (
+        "auto.offset.reset",
+        "set kafka.auto_offset_reset; the client's own reset would hide lost records",
+    ),
+    (
+        "enable.auto.commit",
+        "outflow commits what the sink has acknowledged, and nothing else",
+    ),
+    ("auto.commit.interval.ms", "set kafka.commit_interval"),
+    (
+        "enable.auto.offset.store",
+        "outflow commits what the sink has acknowledged, and nothing else",
+    ),
+    ("offset.store.method", "offsets are stored in the group"),
+    (
+        "enable.partition.eof",
+        "the end of a partition is no event to outflow",
+    ),
+    (
+        "partition.assignment.strategy",
+        "outflow needs cooperative-sticky: others stop every partition in each rebalance",
+    ),
+    ("queued.max.messages.kbytes", "follows memory_bytes"),
+    (
+        "enable.idempotence",
+        "dead letters are always produced idempotently",
+    ),
+    ("acks", "dead letters are always produced with acks=all"),
+    (
+        "request.required.acks",
+        "dead letters are always produced with acks=all",
+    ),
+    (
+        "message.timeout.ms",
+        "dead letters are tried without an end",
+    ),
+    (
+        "delivery.timeout.ms",
+        "dead letters are tried without an end",
+    ),
+    (
+        "transactional.id",
+        "outflow doesn't produce in transactions",
+    ),
+    ("plugin.library.paths", "it would load code into outflow"),
+];
+
+/// Properties of consumers that only make a producer warn.
+const CONSUMER_ONLY: &[&str] = &[
+    "fetch.",
+    "queued.",
+    "session.",
+    "heartbeat.",
+    "group.",
+    "max.poll.",
+    "max.partition.",
+    "isolation.",
+    "check.crcs",
+    "allow.auto.create",
+    "auto.",
+    "consume.",
+    "coordinator.",
+    "offset.",
+    "enable.auto.",
+];
+
+/// The least and the most that fetched records may take in the client. Below, every fetch would be cut into
+/// single batches; above, memory buys nothing more.
+const FETCHED_KBYTES: (u64, u64) = (1_024, 65_536);
+
+/// The user chose the group protocol of KIP-848, which refuses the keys that the broker decides there.
+fn is_consumer_protocol(settings: &KafkaSettings) -> bool {
+    matches!(settings.properties.get("group.protocol"), Some(Property::Plain(p)) if p.eq_ignore_ascii_case("consumer"))
+}
+
+/// The configuration of a worker's consumer. `fetch_bytes` is what its fetched records may take in memory.
+pub fn consumer_config(
+    settings: &KafkaSettings,
+    sink: &str,
+    worker: usize,
+    fetch_bytes: u64,
+) -> ClientConfig {
+    let kbytes = (fetch_bytes / 1_024).clamp(FETCHED_KBYTES.0, FETCHED_KBYTES.1);
+    let mut config = common(&format!("outflow-{sink}-{worker}"));
+    config
+        // A small queue fills at once: look again soon, not in a second.
+        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.wait.max.ms", "100")
+        .set("fetch.message.max.bytes", "1048576")
+        .set(
+            "fetch.max.bytes",
+            (kbytes * 1_024).min(16 << 20).to_string(),
+        )
+        .set("isolation.level", "read_committed")
+        .set("check.crcs", "true")
+        .set("allow.auto.create.topics", "false")
+        .set("max.poll.interval.ms", "300000");
+    if !is_consumer_protocol(settings) {
+        // Heartbeats come from a thread that work never blocks, so a short session is safe; a static member
+        // is given the time of a restart.
+        let session = match settings.instance_id {
+            Some(_) => "45000",
+            None => "10000",
+        };
+        config
+            .set("session.timeout.ms", session)
+            .set("heartbeat.interval.ms", "3000")
+            .set("partition.assignment.strategy", "cooperative-sticky");
+    }
+    pass_through(&mut config, settings, |_| true);
+    config
+        .set("bootstrap.servers", &settings.bootstrap_servers)
+        .set("group.id", settings.group_id.as_ref())
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "false")
+        .set("queued.max.messages.kbytes", kbytes.to_string());
+    if let Some(instance) = &settings.instance_id {
+        let instance = match worker {
+            0 => instance.clone(),
+            n => format!("{instance}-{n}"),
+        };
+        config.set("group.instance.id", instance);
+    }
+    config
+}
+
+/// The configuration of the consumer that reads refused records again. It is in no group (the client wants a
+/// `group.id` all the same) and commits nothing. Uncommitted records are read too: the wanted offset is
+/// exact, and was delivered once.
+pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
+    let mut config = common(&format!("outflow-{sink}-dead-letter-reader"));
+    config
+        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.wait.max.ms", "100")
+        .set("check.crcs", "true")
+        .set("allow.auto.create.topics", "false");
+    pass_through(&mut config, settings, |key| {
+        !["group.", "session.", "heartbeat."]
+            .iter()
+            .any(|p| key.starts_with(p))
+    });
+    config
+        .set("bootstrap.servers", &settings.bootstrap_servers)
+        .set("group.id", settings.group_id.as_ref())
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_uncommitted")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("queued.min.messages", "1000")
+        // Positions at the end tell that an offset isn't there any more.
+        .set("enable.partition.eof", "true");
+    config
+}
+
+/// The configuration of the dead letter producer.
+pub(super) fn producer_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
+    let mut config = common(&format!("outflow-{sink}-dead-letters"));
+    config
+        .set("linger.ms", "5")
+        .set("compression.type", "lz4")
+        .set("queue.buffering.max.kbytes", "16384")
+        .set("queue.buffering.max.messages", "10000");
+    pass_through(&mut config, settings, |key| {
+        !CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix))
+    });
+    config
+        .set("bootstrap.servers", &settings.bootstrap_servers)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        // Without an end; outages are waited out.
+        .set("message.timeout.ms", "0");
+    config
+}
+
+fn common(client_id: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("client.id", client_id)
+        .set("socket.keepalive.enable", "true")
+        .set("socket.timeout.ms", "30000")
+        .set("reconnect.backoff.ms", "100")
+        // Work resumes within 5 s of a broker's return.
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set_log_level(RDKafkaLogLevel::Info);
+    config
+}
+
+fn pass_through(
+    config: &mut ClientConfig,
+    settings: &KafkaSettings,
+    wanted: impl Fn(&str) -> bool,
+) {
+    for (key, value) in settings.properties.iter().filter(|(key, _)| wanted(key)) {
+        match value {
+            Property::Plain(value) => config.set(key, value),
+            Property::Secret(value) => config.set(key, value.expose_secret()),
+        };
+    }
+}
+
+/// Why a client can't be built, in words that hold no secret.
+pub(super) fn creation_error(error: &KafkaError, settings: &KafkaSettings) -> Error {
+    let what = match error {
+        KafkaError::ClientConfig(_, reason, key, _) => {
+            format!("kafka.properties: {key}: {reason}")
+        }
+        KafkaError::ClientCreation(reason) => format!("the Kafka client can't be made: {reason}"),
+        other => return from_kafka(other, "the Kafka client can't be made"),
+    };
+    Error::misconfigured(without_secrets(&what, settings))
+}
+
+/// `text` with every secret of the configuration blotted out: the client quotes values in its errors.
+pub(super) fn without_secrets(text: &str, settings: &KafkaSettings) -> String {
+    let secrets = settings
+        .properties
+        .values()
+        .filter_map(|value| match value {
+            Property::Secret(secret) => Some(secret.expose_secret()),
+            Property::Plain(_) => None,
+        });
+    secrets
+        .filter(|secret| !secret.is_empty())
+        .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::settings::{OffsetLost, OffsetReset};
+
+    pub(in crate::kafka) fn settings(properties: &[(&str, Property)]) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap_servers: "127.0.0.1:9".into(),
+            topics: vec!["events".into()],
+            group_id: "group".into(),
+            instance_id: None,
+            auto_offset_reset: OffsetReset::Earliest,
+            on_offset_lost: OffsetLost::Stop,
+            commit_interval: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(20),
+            max_span: 1_000_000,
+            properties: properties
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+        }
+    }
+
+    fn plain(value: &str) -> Property {
+        Property::Plain(value.into())
+    }
+
+    #[test]
+    fn the_users_properties_win_over_defaults_but_not_over_the_design() {
+        let settings = settings(&[
+            ("fetch.wait.max.ms", plain("7")),
+            ("enable.auto.commit", plain("true")),
+        ]);
+        let config = consumer_config(&settings, "es", 0, 8 << 20);
+        assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
+        assert_eq!(config.get("enable.auto.commit"), Some("false"));
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("8192"));
+    }
+
+    #[test]
+    fn every_configuration_is_one_that_the_client_takes() {
+        let mut settings = settings(&[("security.protocol", plain("plaintext"))]);
+        for fetch_bytes in [0, 1 << 20, 1 << 40] {
+            let config = consumer_config(&settings, "es", 3, fetch_bytes);
+            config.create_native_config().expect("consumer");
+        }
+        settings.instance_id = Some("host".into());
+        let config = consumer_config(&settings, "es", 3, 8 << 20);
+        assert_eq!(config.get("group.instance.id"), Some("host-3"));
+        assert_eq!(config.get("session.timeout.ms"), Some("45000"));
+        reader_config(&settings, "es")
+            .create_native_config()
+            .expect("reader");
+        producer_config(&settings, "es")
+            .create_native_config()
+            .expect("producer");
+    }
+
+    #[test]
+    fn the_new_group_protocol_is_given_no_key_that_it_refuses() {
+        let settings = settings(&[("group.protocol", plain("consumer"))]);
+        let config = consumer_config(&settings, "es", 0, 8 << 20);
+        for key in [
+            "session.timeout.ms",
+            "heartbeat.interval.ms",
+            "partition.assignment.strategy",
+        ] {
+            assert_eq!(config.get(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_secret_is_not_in_the_error() {
+        let settings = settings(&[("linger.ms", Property::Secret("hunter2".into()))]);
+        let config = consumer_config(&settings, "es", 0, 8 << 20);
+        let error = match config.create_native_config() {
+            Ok(_) => panic!("the client took it"),
+            Err(error) => creation_error(&error, &settings),
+        };
+        assert!(error.what.contains("linger.ms"), "{error}");
+        assert!(!error.what.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,666 @@
+//! [`KafkaSource`]: the pipeline's source on a real consumer.
+//!
+//! The consumer's main queue carries rebalances, commit answers and errors; its callbacks only take notes
+//! ([`Notes`]), and [`Source::poll`] turns those into events. Records come through a data queue of its own.
+//! The group's assignment isn't what the client reads: a partition is added to the client's assignment by
+//! `start` and taken out by `stop` (docs/adr/0002-start-and-stop-instead-of-pause-and-seek.md).
+
+use std::collections::{HashMap, VecDeque};
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
+};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
+
+use super::client::{consumer_config, creation_error};
+use super::commit::{Commits, Next};
+use super::error::{from_code, from_kafka, from_reason, kind};
+use super::ffi::cluster::seen_log_end;
+use super::ffi::list::{self, Entry};
+use super::ffi::queue::{DataQueue, Message};
+use super::lookup::{About, Found, Lookup};
+use super::rebalance::Assignment;
+use crate::config::settings::KafkaSettings;
+use crate::error::{Error, Kind};
+use crate::offsets::{Epoch, TopicPartition};
+use crate::pipeline::source::{Broken, Commit, Source, SourceEvent};
+use crate::sinks::{Record, Slot, Waker};
+
+/// At most this many events of the main queue in one poll.
+const MOST_EVENTS: usize = 1_000;
+
+/// What a callback noted.
+enum Note {
+    Assigned(Vec<TopicPartition>),
+    Revoked(Vec<TopicPartition>),
+    Lost(Vec<TopicPartition>),
+    Committed(Result<(), Error>),
+    Trouble(Code, String),
+    Fatal(Error),
+}
+
+/// Where callbacks write, on the thread that polls.
+#[derive(Default)]
+struct Notes {
+    list: Mutex<Vec<Note>>,
+    /// Counts callbacks, so that the poll knows whether the queue is empty.
+    served: AtomicU64,
+    /// The source is closing: callbacks answer for themselves.
+    closing: AtomicBool,
+}
+
+impl Notes {
+    fn add(&self, note: Note) {
+        self.list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(note);
+    }
+
+    fn take(&self) -> Vec<Note> {
+        std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn count(&self) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The consumer's callbacks.
+struct Context {
+    notes: Arc<Notes>,
+    /// Gone when the client is: whoever closes waits for that.
+    _alive: Sender<()>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.notes.count();
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "librdkafka: {line}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(facility, "librdkafka: {line}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {line}"),
+        }
+    }
+
+    fn stats_raw(&self, _: &[u8]) {
+        self.notes.count();
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.notes.count();
+        if let Some(code) = error.rdkafka_error_code() {
+            self.notes.add(Note::Trouble(code, reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        self.notes.count();
+        let assigning = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let partitions = list::partitions(partitions);
+        if let RebalanceProtocol::Eager = consumer.rebalance_protocol() {
+            // Can't be: the strategy is ours. All the same the group must be answered.
+            answer(consumer.unassign());
+            self.notes.add(Note::Fatal(Error::misconfigured(
+                "the group uses an eager assignment strategy; stop its other members, or choose another \
+                 kafka.group_id",
+            )));
+        } else if assigning {
+            // The client doesn't mind that the lists differ: partitions are added when they are started.
+            answer(consumer.incremental_assign(&TopicPartitionList::new()));
+            if !self.notes.closing.load(Ordering::Relaxed) {
+                self.notes.add(Note::Assigned(partitions));
+            }
+        } else if partitions.is_empty() || self.notes.closing.load(Ordering::Relaxed) {
+            answer(consumer.incremental_unassign(&TopicPartitionList::new()));
+        } else if consumer.assignment_lost() {
+            self.notes.add(Note::Lost(partitions));
+        } else {
+            self.notes.add(Note::Revoked(partitions));
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        self.notes.count();
+        self.notes.add(Note::Committed(commit_result(
+            result,
+            &list::from_native(offsets),
+        )));
+    }
+}
+
+fn answer(result: KafkaResult<()>) {
+    if let Err(error) = result {
+        tracing::warn!("a rebalance couldn't be answered: {error}");
+    }
+}
+
+/// A commit's outcome. Losing the membership outweighs other errors: those are tried again.
+fn commit_result(result: KafkaResult<()>, entries: &[Entry]) -> Result<(), Error> {
+    let whole = result.err().and_then(|error| error.rdkafka_error_code());
+    let codes = entries.iter().filter_map(|e| e.error).chain(whole);
+    let mut codes: Vec<Code> = codes.filter(|code| *code != Code::NoOffset).collect();
+    codes.sort_by_key(|code| kind(*code) != Kind::Fenced);
+    match codes.first() {
+        None => Ok(()),
+        Some(code) => Err(from_code(*code, "Kafka: offsets can't be committed")),
+    }
+}
+
+/// What ends a trouble that is being shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Brokers answer again.
+    Answers,
+    /// The group takes us again.
+    Membership,
+}
+
+/// A worker's consumer.
+pub struct KafkaSource {
+    /// None once it is closed.
+    queue: Option<DataQueue<Context>>,
+    lookup: Option<Lookup>,
+    notes: Arc<Notes>,
+    /// Disconnects when the client is gone.
+    gone: Receiver<()>,
+    waker: Waker,
+    assignment: Assignment,
+    commits: Commits,
+    to_locate: Vec<(TopicPartition, Epoch)>,
+    /// What was locate()d in this epoch and not answered yet.
+    locating: HashMap<TopicPartition, Epoch>,
+    events: VecDeque<SourceEvent>,
+    trouble: Option<(Error, Until)>,
+    /// The last thing that a broker's connection said, to explain that all are down.
+    last_transport: String,
+    /// The client may still be stopping partitions, which undoes their forwarding.
+    stopping: bool,
+}
+
+impl KafkaSource {
+    /// A consumer that joins its group at once. `fetch_bytes` is what fetched records may take in memory.
+    pub fn new(
+        settings: &KafkaSettings,
+        sink: &str,
+        worker: usize,
+        fetch_bytes: u64,
+    ) -> Result<Self, Error> {
+        for topic in &settings.topics {
+            if topic.is_empty() || topic.starts_with('^') || topic.contains('\0') {
+                return Err(Error::misconfigured(format!(
+                    "kafka.topics: {topic:?} is no topic's name"
+                )));
+            }
+        }
+        let notes = Arc::new(Notes::default());
+        let (alive, gone) = channel();
+        let context = Context {
+            notes: notes.clone(),
+            _alive: alive,
+        };
+        let consumer: BaseConsumer<Context> = consumer_config(settings, sink, worker, fetch_bytes)
+            .create_with_context(context)
+            .map_err(|error| creation_error(&error, settings))?;
+        let consumer = Arc::new(consumer);
+        let queue = DataQueue::new(consumer.clone())
+            .ok_or_else(|| Error::unavailable("Kafka: the client has no room for a queue"))?;
+        let about = About {
+            group: settings.group_id.clone(),
+            topics: settings.topics.clone(),
+            reset: settings.auto_offset_reset,
+        };
+        let lookup = Lookup::spawn(Arc::downgrade(&consumer), queue.yielder(), about)
+            .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
+        let yielder = queue.yielder();
+        let source = KafkaSource {
+            queue: Some(queue),
+            lookup: Some(lookup),
+            notes,
+            gone,
+            waker: Waker::new(move || yielder.wake()),
+            assignment: Assignment::default(),
+            commits: Commits::default(),
+            to_locate: Vec::new(),
+            locating: HashMap::new(),
+            events: VecDeque::new(),
+            trouble: None,
+            last_transport: String::new(),
+            stopping: false,
+        };
+        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+        consumer
+            .subscribe(&topics)
+            .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))?;
+        Ok(source)
+    }
+
+    fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
+        self.queue.as_ref().map(|queue| queue.consumer().clone())
+    }
+
+    /// Tells the client and the lookup thread what has piled up.
+    fn flush(&mut self) {
+        if let Some(lookup) = &self.lookup
+            && !self.to_locate.is_empty()
+        {
+            lookup.locate(std::mem::take(&mut self.to_locate));
+        }
+        let Some(consumer) = self.consumer() else {
+            return;
+        };
+        self.send_commits(&consumer);
+        let Some(plan) = self.assignment.plan() else {
+            return;
+        };
+        if let Some(unassign) = &plan.unassign {
+            let entries: Vec<Entry> = unassign.iter().map(|index| self.entry(*index)).collect();
+            if let Err(error) = consumer.incremental_unassign(&list::to_native(&entries)) {
+                tracing::warn!("partitions couldn't be unassigned: {error}");
+            }
+            self.assignment.unassigned(unassign);
+            self.stopping |= !unassign.is_empty();
+        }
+        if !plan.assign.is_empty() {
+            self.assign(&consumer, &plan.assign);
+        }
+    }
+
+    fn entry(&self, index: usize) -> Entry {
+        let (offset, epoch) = self.assignment.wanted(index);
+        Entry::new(self.assignment.partition(index).clone(), offset, epoch)
+    }
+
+    fn assign(&mut self, consumer: &BaseConsumer<Context>, indices: &[usize]) {
+        if std::mem::take(&mut self.stopping) {
+            // Stopping a partition undoes its forwarding, on the client's own thread, some time after the
+            // unassign. That thread works in order: when it has answered this, it has done that.
+            consumer.rebalance_protocol();
+        }
+        let entries: Vec<Entry> = indices.iter().map(|index| self.entry(*index)).collect();
+        for entry in &entries {
+            let forwarded = self
+                .queue
+                .as_ref()
+                .is_some_and(|q| q.forward(&entry.partition));
+            if !forwarded {
+                tracing::warn!(partition = %entry.partition, "the partition has no queue");
+            }
+        }
+        self.assignment.assigned(indices);
+        if let Err(error) = consumer.incremental_assign(&list::to_native(&entries)) {
+            let error = from_kafka(&error, "Kafka: the client doesn't take the partition");
+            for index in indices {
+                self.broken(*index, Broken::Other(error.clone()));
+            }
+        }
+    }
+
+    fn broken(&mut self, index: usize, why: Broken) {
+        if self.assignment.fail(index) {
+            self.events.push_back(SourceEvent::Broken {
+                partition: self.assignment.partition(index).clone(),
+                why,
+            });
+        }
+    }
+
+    fn send_commits(&mut self, consumer: &BaseConsumer<Context>) {
+        while let Some(next) = self.commits.next() {
+            let result = match next {
+                Next::Answer { numbers, gone } => {
+                    let result = match gone {
+                        true => Err(Error::fenced(
+                            "the partitions were released before the commit",
+                        )),
+                        false => Ok(()),
+                    };
+                    self.committed(&numbers, &result);
+                    continue;
+                }
+                Next::Send(commits) => {
+                    let entries: Vec<Entry> = commits.into_iter().map(commit_entry).collect();
+                    consumer.commit(&list::to_native(&entries), CommitMode::Async)
+                }
+            };
+            if result.is_err() {
+                let numbers = self.commits.answered();
+                self.committed(&numbers, &commit_result(result, &[]));
+            }
+        }
+    }
+
+    fn committed(&mut self, numbers: &[u64], result: &Result<(), Error>) {
+        let event = |number: &u64| SourceEvent::Committed {
+            number: *number,
+            result: result.clone(),
+        };
+        self.events.extend(numbers.iter().map(event));
+    }
+
+    /// Serves the main queue until it is empty.
+    fn serve(&mut self, consumer: &BaseConsumer<Context>) {
+        for _ in 0..MOST_EVENTS {
+            let served = self.notes.served.load(Ordering::Relaxed);
+            match consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    // Records belong into the data queue. Out of order here, they can't be used: the
+                    // partition is broken, and will be started again where the pipeline has come to.
+                    use rdkafka::Message as _;
+                    let (topic, number) = (message.topic(), message.partition());
+                    if let Some(index) = self.assignment.index_of(topic, number) {
+                        let why = Error::unavailable(format!(
+                            "{topic}[{number}]: records came out of the wrong queue"
+                        ));
+                        self.broken(index, Broken::Other(why));
+                    }
+                }
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    let reason = consumer.client().fatal_error().map(|(_, reason)| reason);
+                    let reason = reason.unwrap_or_default();
+                    self.events
+                        .push_back(SourceEvent::Fatal(from_reason(code, &reason)));
+                }
+                // Told to the context with its reason.
+                Some(Err(_)) => {}
+                None if self.notes.served.load(Ordering::Relaxed) == served => return,
+                None => {}
+            }
+        }
+    }
+
+    fn handle(&mut self, note: Note) {
+        match note {
+            Note::Assigned(partitions) => {
+                self.well(Until::Membership);
+                if let Some(lookup) = &self.lookup {
+                    lookup.hold(partitions.clone());
+                }
+                if !partitions.is_empty() {
+                    self.events.push_back(SourceEvent::Assigned(partitions));
+                }
+            }
+            Note::Revoked(partitions) => {
+                self.assignment.revoke(&partitions);
+                self.events.push_back(SourceEvent::Revoked(partitions));
+            }
+            Note::Lost(partitions) => {
+                self.assignment.revoke(&partitions);
+                self.commits.forget(&partitions);
+                partitions.iter().for_each(|p| self.assignment.stop(p));
+                self.events.push_back(SourceEvent::Lost(partitions));
+            }
+            Note::Committed(result) => {
+                if result.is_ok() {
+                    self.well(Until::Membership);
+                }
+                let numbers = self.commits.answered();
+                self.committed(&numbers, &result);
+            }
+            Note::Trouble(code, reason) => self.client_error(code, &reason),
+            Note::Fatal(error) => self.events.push_back(SourceEvent::Fatal(error)),
+        }
+    }
+
+    fn client_error(&mut self, code: Code, reason: &str) {
+        match code {
+            // Connections come and go; only when none is left it is trouble.
+            Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => {
+                tracing::debug!("librdkafka: {reason}");
+                self.last_transport = reason.to_owned();
+                return;
+            }
+            Code::AllBrokersDown if !self.last_transport.is_empty() => {
+                let reason = format!(
+                    "no broker is reachable, the last said: {}",
+                    self.last_transport
+                );
+                self.troubled(from_reason(code, &reason), Until::Answers);
+            }
+            Code::GroupAuthorizationFailed
+            | Code::InconsistentGroupProtocol
+            | Code::GroupMaxSizeReached
+            | Code::InvalidGroupId
+            | Code::InvalidSessionTimeout => {
+                self.troubled(from_reason(code, reason), Until::Membership)
+            }
+            // The revoke that follows says what is lost.
+            Code::PollExceeded => tracing::warn!("librdkafka: {reason}"),
+            _ => self.troubled(from_reason(code, reason), Until::Answers),
+        }
+        if let Some(lookup) = &self.lookup {
+            lookup.check();
+        }
+    }
+
+    fn troubled(&mut self, error: Error, until: Until) {
+        if self
+            .trouble
+            .as_ref()
+            .is_none_or(|(shown, _)| *shown != error)
+        {
+            self.events
+                .push_back(SourceEvent::Trouble(Some(error.clone())));
+        }
+        self.trouble = Some((error, until));
+    }
+
+    fn well(&mut self, now: Until) {
+        if self
+            .trouble
+            .as_ref()
+            .is_some_and(|(_, until)| *until == now)
+        {
+            self.trouble = None;
+            self.events.push_back(SourceEvent::Trouble(None));
+        }
+    }
+
+    fn collect_found(&mut self) {
+        while let Some(found) = self.lookup.as_ref().and_then(Lookup::found) {
+            match found {
+                Found::Located(partition, epoch, found) => {
+                    if self.locating.get(&partition) == Some(&epoch) {
+                        self.locating.remove(&partition);
+                        self.events.push_back(SourceEvent::Located {
+                            partition,
+                            epoch,
+                            found,
+                        });
+                    }
+                }
+                Found::Trouble(error) => self.troubled(error, Until::Answers),
+                Found::Well => self.well(Until::Answers),
+            }
+        }
+    }
+
+    /// Starts to close on a thread of its own; the client is gone when `gone` disconnects.
+    fn begin_close(&mut self) {
+        self.notes.closing.store(true, Ordering::Relaxed);
+        self.lookup = None;
+        let Some(queue) = self.queue.take() else {
+            return;
+        };
+        // A revoke that was noted and not answered would hold up the close for ever.
+        answer(
+            queue
+                .consumer()
+                .incremental_unassign(&TopicPartitionList::new()),
+        );
+        // Dropping the consumer leaves the group and waits for the brokers, for ever if need be: without a
+        // thread for that the client is left as it is.
+        let queue = ManuallyDrop::new(queue);
+        let closing = std::thread::Builder::new().name("kafka-close".into());
+        if let Err(error) = closing.spawn(move || drop(ManuallyDrop::into_inner(queue))) {
+            tracing::warn!("no thread to close the Kafka client, it is left behind: {error}");
+        }
+    }
+}
+
+fn commit_entry(commit: Commit) -> Entry {
+    let mut entry = Entry::new(commit.partition, commit.offset, commit.leader_epoch);
+    entry.metadata = commit.metadata;
+    entry
+}
+
+/// Why a partition's delivery has stopped.
+fn why_broken(code: Code, text: String, partition: &TopicPartition) -> Broken {
+    match code {
+        Code::LogTruncation => Broken::Truncated(text),
+        // With auto.offset.reset=error this is how the client says both.
+        Code::AutoOffsetReset if text.to_lowercase().contains("truncat") => Broken::Truncated(text),
+        Code::AutoOffsetReset | Code::OffsetOutOfRange => Broken::OffsetOutOfRange(text),
+        _ => Broken::Other(from_code(code, format!("Kafka: {partition} can't be read"))),
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(&mut self, events: &mut Vec<SourceEvent>) {
+        self.flush();
+        if let Some(consumer) = self.consumer() {
+            self.serve(&consumer);
+            for note in self.notes.take() {
+                self.handle(note);
+            }
+            self.send_commits(&consumer);
+        }
+        self.collect_found();
+        events.extend(self.events.drain(..));
+    }
+
+    fn locate(&mut self, partition: &TopicPartition, epoch: Epoch) {
+        self.locating.insert(partition.clone(), epoch);
+        self.to_locate.push((partition.clone(), epoch));
+    }
+
+    fn start(&mut self, slot: Slot, partition: &TopicPartition, offset: i64, leader_epoch: i32) {
+        self.assignment.start(slot, partition, offset, leader_epoch);
+    }
+
+    fn stop(&mut self, partitions: &[TopicPartition]) {
+        partitions.iter().for_each(|p| self.assignment.stop(p));
+    }
+
+    fn take(&mut self, max: usize, wait: Duration, deliver: &mut dyn FnMut(&Record<'_>)) -> usize {
+        self.flush();
+        let Some(queue) = &mut self.queue else {
+            return 0;
+        };
+        let assignment = &mut self.assignment;
+        let mut delivered = 0;
+        let mut errors = Vec::new();
+        // Records come in runs of one partition: looked up once a run.
+        let mut run = None;
+        queue.consume(max, wait, &mut |message: &Message<'_>| {
+            let source = message.source();
+            let index = match run {
+                Some((last, index)) if last == source => index,
+                _ => {
+                    let topic = message.topic();
+                    let index = topic.and_then(|topic| assignment.index_of(topic, source.1));
+                    run = Some((source, index));
+                    index
+                }
+            };
+            if let Some(code) = message.error() {
+                // From here on nothing of the partition is taken: an error moves the client's own position.
+                if code != Code::PartitionEOF && index.is_none_or(|index| assignment.fail(index)) {
+                    errors.push((index, code, message.error_text()));
+                }
+                return;
+            }
+            let offset = message.offset();
+            if let Some(slot) = index.and_then(|index| assignment.accept(index, offset)) {
+                delivered += 1;
+                deliver(&Record {
+                    slot,
+                    offset,
+                    leader_epoch: message.leader_epoch(),
+                    timestamp_ms: message.timestamp_ms(),
+                    key: message.key(),
+                    value: message.value(),
+                });
+            }
+        });
+        for (index, code, text) in errors {
+            match index {
+                Some(index) => {
+                    let partition = self.assignment.partition(index).clone();
+                    let why = why_broken(code, text, &partition);
+                    self.events
+                        .push_back(SourceEvent::Broken { partition, why });
+                }
+                None => self.client_error(code, &text),
+            }
+        }
+        delivered
+    }
+
+    fn commit(&mut self, number: u64, commits: &[Commit]) {
+        self.commits.submit(number, commits);
+        if let Some(consumer) = self.consumer() {
+            self.send_commits(&consumer);
+        }
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) {
+        self.assignment.release(partitions);
+        self.commits.forget(partitions);
+        for partition in partitions {
+            self.locating.remove(partition);
+        }
+        self.to_locate.retain(|(p, _)| !partitions.contains(p));
+        if let Some(lookup) = &self.lookup {
+            lookup.forget(partitions.to_vec());
+        }
+        self.flush();
+    }
+
+    fn log_end(&self, partition: &TopicPartition) -> Option<i64> {
+        let consumer = self.consumer()?;
+        let looked_up = self.lookup.as_ref().and_then(|l| l.log_end(partition));
+        seen_log_end(&consumer, partition).max(looked_up)
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn close(&mut self, deadline: Duration) -> bool {
+        self.begin_close();
+        // Nothing is ever sent: the client's end disconnects.
+        matches!(
+            self.gone.recv_timeout(deadline),
+            Err(RecvTimeoutError::Disconnected)
+        )
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.begin_close();
+    }
+}

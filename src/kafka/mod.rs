@@ -1,0 +1,25 @@
+//! Kafka: the consumer with its rebalances and commits, and the dead letter topic.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`client`] | librdkafka's configuration: defaults, the user's properties, what the design owns |
+//! | [`consumer`] | [`KafkaSource`]: the pipeline's source, on a real consumer |
+//! | `rebalance` | what the client should be reading, and when it may be told (pure) |
+//! | `commit` | one commit in flight at a time (pure) |
+//! | [`position`] | where a partition is read from at first (pure) |
+//! | `lookup` | positions and log ends, asked for beside the loop |
+//! | `error` | the client's errors in our vocabulary |
+//! | `ffi` | the one module that may be `unsafe` |
+#![expect(dead_code, reason = "the dead letter producer comes next")]
+
+pub mod client;
+mod commit;
+pub mod consumer;
+mod error;
+mod ffi;
+mod lookup;
+pub mod position;
+mod rebalance;
+
+pub use client::OWNED;
+pub use consumer::KafkaSource;
