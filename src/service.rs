@@ -1,0 +1,120 @@
+//! Wiring: validated settings become plans that the supervisor runs. The only place that knows every part.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::config::settings::{IdSource, RejectedPolicy, Settings, SinkSettings};
+use crate::error::Error;
+use crate::kafka::{KafkaDeadLetters, KafkaSource};
+use crate::metrics::SinkMetrics;
+use crate::pipeline::control::Rules;
+use crate::pipeline::dead_letter::DeadLetters;
+use crate::pipeline::source::Source;
+use crate::pipeline::supervisor::{Makers, Plan};
+use crate::sinks::Connector;
+use crate::sinks::elasticsearch::ElasticsearchConnector;
+use crate::sinks::hdfs::HdfsConnector;
+
+/// Threads of a sink's runtime: one drives sockets while the other compresses or checksums.
+const RUNTIME_THREADS: usize = 2;
+
+/// Fetched records may take a quarter of a sink's memory; the rest is the sink's (bodies, open files).
+const FETCH_SHARE: u64 = 4;
+
+/// A plan for every sink, its metrics registered.
+pub fn plans(settings: Vec<Settings>, registry: &mut Registry) -> Result<Vec<Plan>, Error> {
+    settings.into_iter().map(|settings| plan(settings, registry)).collect()
+}
+
+fn plan(settings: Settings, registry: &mut Registry) -> Result<Plan, Error> {
+    let metrics = SinkMetrics::register(registry, &settings.name);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name(format!("{}-io", settings.name))
+        .enable_all()
+        .build()
+        .map_err(|why| Error::unavailable(format!("no threads for {}: {why}", settings.name)))?;
+    Ok(Plan {
+        name: settings.name.clone(),
+        kind: settings.sink.kind(),
+        rules: rules(&settings),
+        workers: settings.workers,
+        metrics: metrics.clone(),
+        makers: Box::new(SinkMakers { settings, metrics, runtime: Some(runtime) }),
+    })
+}
+
+fn rules(settings: &Settings) -> Rules {
+    let (can_go_back, keyed, max_span) = match &settings.sink {
+        SinkSettings::Elasticsearch(elasticsearch) => {
+            (true, elasticsearch.id == IdSource::Key, settings.kafka.max_span)
+        }
+        // An open file spans what it spans: rotation and the memory budget bound it.
+        SinkSettings::Hdfs(_) => (false, false, i64::MAX),
+    };
+    Rules {
+        group: settings.kafka.group_id.clone(),
+        rejected: settings.rejected.clone(),
+        on_offset_lost: settings.kafka.on_offset_lost,
+        commit_interval: settings.kafka.commit_interval,
+        drain_timeout: settings.kafka.drain_timeout,
+        max_span,
+        can_go_back,
+        stops_on_new_partitions: keyed,
+    }
+}
+
+struct SinkMakers {
+    settings: Settings,
+    metrics: SinkMetrics,
+    /// The sink's own threads; taken when it goes, since a runtime mustn't wait for tasks that hang.
+    runtime: Option<Runtime>,
+}
+
+impl SinkMakers {
+    fn runtime(&self) -> Result<Handle, Error> {
+        let runtime = self.runtime.as_ref().ok_or_else(|| Error::unavailable("shutting down"))?;
+        Ok(runtime.handle().clone())
+    }
+
+    fn fetch_bytes(&self) -> u64 {
+        self.settings.memory_bytes / FETCH_SHARE / self.settings.workers.max(1) as u64
+    }
+}
+
+impl Makers for SinkMakers {
+    fn connector(&self) -> Result<Arc<dyn Connector>, Error> {
+        let Settings { name, workers, memory_bytes, .. } = &self.settings;
+        let (name, metrics, runtime) = (name.clone(), self.metrics.clone(), self.runtime()?);
+        let memory = memory_bytes - memory_bytes / FETCH_SHARE;
+        Ok(match self.settings.sink.clone() {
+            SinkSettings::Elasticsearch(settings) => Arc::new(ElasticsearchConnector::new(
+                settings, name, *workers, memory, metrics, runtime,
+            )?),
+            SinkSettings::Hdfs(settings) => {
+                Arc::new(HdfsConnector::new(settings, name, *workers, memory, metrics, runtime)?)
+            }
+        })
+    }
+
+    fn source(&self, worker: usize) -> Result<Box<dyn Source>, Error> {
+        let Settings { kafka, name, .. } = &self.settings;
+        Ok(Box::new(KafkaSource::new(kafka, name, worker, self.fetch_bytes())?))
+    }
+
+    fn dead_letters(&self, worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error> {
+        let RejectedPolicy::DeadLetter { topic } = &self.settings.rejected else { return Ok(None) };
+        let Settings { kafka, name, .. } = &self.settings;
+        Ok(Some(Box::new(KafkaDeadLetters::new(kafka, name, worker, topic)?)))
+    }
+}
+
+impl Drop for SinkMakers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
