@@ -34,12 +34,31 @@ pub struct Cluster {
 impl Cluster {
     /// Starts all three at once and waits until each is ready.
     pub fn start(options: &ClusterOptions) -> Result<Self> {
+        Self::start_telling(options, &|_, _| {})
+    }
+
+    /// The same, and tells of each service (its name, its address) as soon as it is ready.
+    pub fn start_telling(
+        options: &ClusterOptions,
+        tell: &(dyn Fn(&str, &str) + Sync),
+    ) -> Result<Self> {
         // First, so that three threads don't wait on one download each with its own message.
         Artifacts::get()?;
         std::thread::scope(|scope| {
-            let elasticsearch = scope.spawn(|| Elasticsearch::start(&options.elasticsearch));
-            let hdfs = scope.spawn(|| Hdfs::start(&options.hdfs));
+            let elasticsearch = scope.spawn(|| {
+                let ready = Elasticsearch::start(&options.elasticsearch)?;
+                tell("Elasticsearch", ready.url());
+                Ok::<_, Error>(ready)
+            });
+            let hdfs = scope.spawn(|| {
+                let ready = Hdfs::start(&options.hdfs)?;
+                tell("HDFS", &ready.url());
+                Ok::<_, Error>(ready)
+            });
             let kafka = Kafka::start(&options.kafka);
+            if let Ok(ready) = &kafka {
+                tell("Kafka", &ready.bootstrap());
+            }
             let died = |_| Error::new("the thread that starts a service panicked");
             let (elasticsearch, hdfs) = (
                 elasticsearch.join().map_err(died)?,

@@ -164,6 +164,17 @@ impl Files {
     }
 }
 
+/// The name of the user that this process runs as.
+pub(crate) fn current_user() -> String {
+    let output = Command::new("id")
+        .arg("-un")
+        .output()
+        .map(|output| output.stdout);
+    String::from_utf8_lossy(&output.unwrap_or_default())
+        .trim()
+        .to_owned()
+}
+
 /// Percent-encodes a path; `+`, `=` and `%` are found in ours.
 fn escape(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);

@@ -8,6 +8,7 @@
 //! Owns: the guard's shell, the pipe, the exit code. Does not own: what the process is, or when it is
 //! ready (see `node.rs`).
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -70,6 +71,52 @@ pub struct Spec {
     pub log: PathBuf,
     /// Run as this user and group id. Only root can ask for it.
     pub as_id: Option<u32>,
+}
+
+/// The processes that run now, for [`kill_all`].
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Kills every guarded process of ours and waits until all have ended: for a signal's handler that is
+/// about to exit. Folders go with the process.
+pub fn kill_all() {
+    let running = || {
+        RUNNING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    };
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !running().is_empty() && Instant::now() < deadline {
+        // Again each time: something may just have been started.
+        for pid in running().into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits for the processes that a killed leader has left, which are dying too.
+fn wait_until_group_is_gone(group: i32) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while group_is_alive(group) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a process of this group runs; the dead that nobody has waited for don't count.
+fn group_is_alive(group: i32) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return false;
+    };
+    let group = group.to_string();
+    processes.flatten().any(|process| {
+        // `pid (name) state ppid pgrp ...`
+        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let mut fields = rest.split(' ');
+        let state = fields.next().unwrap_or("X");
+        !matches!(state, "Z" | "X") && fields.nth(1) == Some(group.as_str())
+    })
 }
 
 #[derive(Default)]
@@ -136,11 +183,22 @@ impl Guarded {
             .and_then(Pid::from_raw)
             .ok_or_else(|| Error::new(format!("{name}: the guard didn't start it: {first:?}")))?;
 
+        let number = pid.as_raw_pid();
+        RUNNING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number);
         let exit = Arc::new(Exit::default());
         let noted = Arc::clone(&exit);
         let reader = std::thread::spawn(move || {
             let last = lines.map_while(Result::ok).last().unwrap_or_default();
             let _ = guard.wait();
+            // Only then are its ports and files free, and it may be started again.
+            wait_until_group_is_gone(number);
+            RUNNING
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&number);
             let code = last
                 .strip_prefix("exit ")
                 .and_then(|text| text.parse().ok());

@@ -135,6 +135,11 @@ impl Hdfs {
         Files::new(&self.http)
     }
 
+    /// The superuser: whoever started it, which is this process' user.
+    pub fn user(&self) -> String {
+        crate::files::current_user()
+    }
+
     /// A Hadoop configuration folder (`core-site.xml`, `hdfs-site.xml`) for clients.
     pub fn config_dir(&self) -> &Path {
         &self.config_dir

@@ -1,12 +1,15 @@
 //! `testbed`: starts the real services on this machine and keeps them until Ctrl-C.
 
+mod demo;
+
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use testbed::error::Context;
-use testbed::guard::{Guarded, Spec, TestDir, wait_until};
+use testbed::guard::{Guarded, Spec, TestDir, kill_all, wait_until};
 use testbed::{Cluster, ClusterOptions, Result};
 
 #[derive(Parser)]
@@ -30,6 +33,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         brokers: usize,
     },
+    /// Tell the story: steady flow, an outage of Elasticsearch, catching up, and a count at the end
+    Demo(demo::Options),
     /// Start a guarded process and a folder, say their ids, and stay (for the guard's own test)
     #[command(hide = true)]
     Probe,
@@ -37,10 +42,19 @@ enum Command {
     Fetch,
 }
 
+/// Whether a signal is ending this process.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
-    match run(Args::parse().command) {
+    let command = Args::parse().command;
+    let result = end_on_signal().and_then(|()| run(command));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            while ENDING.load(Ordering::SeqCst) {
+                // Everything fails because it is being killed; the handler of signals exits.
+                std::thread::park();
+            }
             let _ = writeln!(std::io::stderr(), "testbed: {error}");
             ExitCode::FAILURE
         }
@@ -50,6 +64,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Probe => probe(),
+        Command::Demo(options) => demo::run(&options),
         Command::Fetch => testbed::artifacts::Artifacts::get().map(|_| ()),
         Command::Up {
             ports_base,
@@ -68,12 +83,6 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn up(options: &ClusterOptions) -> Result<()> {
-    // Before the services: a Ctrl-C while they start must not leave anything either (the guards see
-    // to that), and one afterwards stops them in good order.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("can't start a runtime")?;
     let started = Instant::now();
     let cluster = Cluster::start(options)?;
     let seconds = started.elapsed().as_secs_f32();
@@ -96,9 +105,10 @@ fn up(options: &ClusterOptions) -> Result<()> {
     );
     let _ = writeln!(out, "Ctrl-C ends them and removes their data.");
     let _ = out.flush();
-    runtime
-        .block_on(wait_for_end())
-        .context("can't wait for signals")
+    loop {
+        // The handler of signals ends the process.
+        std::thread::park();
+    }
 }
 
 fn probe() -> Result<()> {
@@ -124,13 +134,36 @@ fn probe() -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_end() -> std::io::Result<()> {
+/// From now on Ctrl-C, SIGTERM and SIGHUP end this process and everything that it has started, whatever
+/// it is doing.
+fn end_on_signal() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.context("can't start a runtime")?;
+    let signals = runtime.block_on(async {
+        let of = |kind: SignalKind| signal(kind).context("can't handle signals");
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        Ok::<_, testbed::Error>((of(kinds[0])?, of(kinds[1])?, of(kinds[2])?))
+    });
+    let (mut interrupt, mut terminate, mut hangup) = signals?;
+    std::thread::spawn(move || {
+        let code = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+                _ = hangup.recv() => 129,
+            }
+        });
+        ENDING.store(true, Ordering::SeqCst);
+        let _ = writeln!(std::io::stderr(), "\nEnding everything.");
+        kill_all();
+        std::process::exit(code);
+    });
+    Ok(())
 }
