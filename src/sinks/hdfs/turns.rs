@@ -169,6 +169,13 @@ impl Turns {
         }
     }
 
+    /// Whether a partition is to be read.
+    pub fn is_reading(&self, slot: Slot) -> bool {
+        self.seats
+            .get(&slot)
+            .is_some_and(|seat| matches!(seat.state, State::Reading { .. }))
+    }
+
     /// Whether a partition's turn is over, and its files are being closed.
     pub fn is_closing(&self, slot: Slot) -> bool {
         self.seats

@@ -1,0 +1,180 @@
+//! What a worker of this sink holds in memory: encoded bytes that aren't written yet, and open files.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What an open file may cost: 200 packets of 64 KiB in the client, and the compressor.
+const FILE_COST_BYTES: u64 = 16 << 20;
+
+/// What the chunks need at the least, beside the files.
+const LEAST_CHUNK_BYTES: u64 = 4 << 20;
+
+/// How a worker's share is used. Pure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How many partitions may have files open.
+    pub places: usize,
+    /// How many files may be open; a partition with several buckets has several.
+    pub files: usize,
+    /// How many encoded bytes may wait to be written.
+    pub bytes: usize,
+    /// A chunk is handed over when it has this many bytes.
+    pub chunk_bytes: usize,
+}
+
+impl Limits {
+    /// The limits for a share of `share_bytes` and at most `max_open_files` partitions with open files. At
+    /// least one file is always allowed, or nothing would ever move.
+    pub fn new(share_bytes: u64, max_open_files: usize) -> Self {
+        let for_files = share_bytes.saturating_sub(LEAST_CHUNK_BYTES);
+        let affordable = usize::try_from(for_files / FILE_COST_BYTES).unwrap_or(usize::MAX);
+        let places = max_open_files.min(affordable).max(1);
+        // What is left when every place has its file is shared by buckets and chunks.
+        let spare = for_files.saturating_sub(places as u64 * FILE_COST_BYTES);
+        let more_files = usize::try_from(spare / 2 / FILE_COST_BYTES).unwrap_or(0);
+        let files = places + more_files.min(places * 15);
+        let bytes = share_bytes
+            .saturating_sub(files as u64 * FILE_COST_BYTES)
+            .clamp(LEAST_CHUNK_BYTES, 1 << 30);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Limits {
+            places,
+            files,
+            bytes,
+            chunk_bytes: (bytes / (4 * files)).clamp(64 << 10, 1 << 20),
+        }
+    }
+}
+
+/// What is held at the moment. Shared by a worker and its tasks.
+#[derive(Debug, Default)]
+pub struct Budget {
+    bytes: AtomicUsize,
+    files: AtomicUsize,
+}
+
+impl Budget {
+    /// Encoded bytes that aren't written yet.
+    pub fn num_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Files that are open in HDFS, those that are being closed included.
+    pub fn num_files(&self) -> usize {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    /// Counts a file until the permit is dropped.
+    pub fn open_file(self: &Arc<Self>) -> FilePermit {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        FilePermit(Arc::clone(self))
+    }
+}
+
+/// One open file, counted.
+#[derive(Debug)]
+pub struct FilePermit(Arc<Budget>);
+
+impl Drop for FilePermit {
+    fn drop(&mut self) {
+        self.0.files.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Encoded lines on their way into a file; counted until they are dropped.
+#[derive(Debug)]
+pub struct Chunk {
+    data: Vec<u8>,
+    budget: Arc<Budget>,
+}
+
+impl Chunk {
+    /// An empty one.
+    pub fn new(budget: &Arc<Budget>) -> Self {
+        Chunk {
+            data: Vec::new(),
+            budget: Arc::clone(budget),
+        }
+    }
+
+    /// Lets `write` append to it; returns what it returned and how many bytes came.
+    pub fn append<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> (T, usize) {
+        let before = self.data.len();
+        let result = write(&mut self.data);
+        let added = self.data.len().saturating_sub(before);
+        self.budget.bytes.fetch_add(added, Ordering::Relaxed);
+        (result, added)
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// What is in it.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// What is in it, and an empty chunk with as much room in its place.
+    pub fn take(&mut self) -> Chunk {
+        let empty = Chunk {
+            data: Vec::with_capacity(self.data.capacity().min(1 << 20)),
+            budget: Arc::clone(&self.budget),
+        };
+        std::mem::replace(self, empty)
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.budget
+            .bytes
+            .fetch_sub(self.data.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_share_holds_whenever_it_is_enough_for_one_file(
+            share in (FILE_COST_BYTES + LEAST_CHUNK_BYTES)..(64 << 30), wanted in 1..200usize,
+        ) {
+            let limits = Limits::new(share, wanted);
+            prop_assert!(limits.places >= 1 && limits.places <= wanted);
+            prop_assert!(limits.files >= limits.places);
+            prop_assert!(limits.files as u64 * FILE_COST_BYTES + limits.bytes as u64 <= share);
+            prop_assert!(limits.chunk_bytes * 2 <= limits.bytes);
+        }
+    }
+
+    #[test]
+    fn the_default_share_has_the_default_number_of_files() {
+        assert_eq!(Limits::new(128 << 20, 4).places, 4);
+        assert_eq!(Limits::new(0, 4).places, 1, "something must move");
+    }
+
+    #[test]
+    fn bytes_are_counted_until_they_are_written_or_thrown_away() {
+        let budget = Arc::new(Budget::default());
+        let mut chunk = Chunk::new(&budget);
+        chunk.append(|out| out.extend_from_slice(b"12345"));
+        let full = chunk.take();
+        chunk.append(|out| out.extend_from_slice(b"678"));
+        assert_eq!(budget.num_bytes(), 8);
+        drop(full);
+        assert_eq!(budget.num_bytes(), 3);
+        drop(chunk);
+        assert_eq!(budget.num_bytes(), 0);
+    }
+}
