@@ -17,6 +17,7 @@
 //! Dependencies go one way: `main` wires, `pipeline` knows the sink's contract and no sink, a sink
 //! knows records and no Kafka client, the pure modules know nothing but each other.
 
+pub mod admin;
 pub mod backoff;
 pub mod check;
 pub mod config;

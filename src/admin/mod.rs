@@ -1,0 +1,236 @@
+//! The admin HTTP server: health, metrics, status, and the release of quarantined partitions. Reads snapshots;
+//! nothing on the record's way waits for it.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/livez` | 200 unless the process is wedged: only then does a restart help |
+//! | `/readyz` | 200 while every sink works or waits an outage out; 503 when a person is needed |
+//! | `/metrics` | Prometheus |
+//! | `/api/v1/status` | every sink, worker and partition, as JSON |
+//! | `POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release` | releases a quarantined partition |
+
+mod collector;
+mod exposition;
+mod guard;
+pub mod health;
+mod serve;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::config::settings::AdminSettings;
+use crate::error::{Error, Kind};
+use crate::offsets::TopicPartition;
+use crate::status::SinkStatus;
+use guard::Trust;
+
+/// What the server looks at.
+pub trait Observed: Send + Sync + 'static {
+    /// Every sink, as it is now.
+    fn sinks(&self) -> Vec<SinkStatus>;
+
+    /// Releases a quarantined partition. May wait some seconds for its worker.
+    fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error>;
+}
+
+/// A bound server.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+}
+
+#[derive(Clone)]
+struct Shared {
+    observed: Arc<dyn Observed>,
+    registry: Arc<Registry>,
+}
+
+impl Server {
+    /// Binds the address; `None` if the server is off. `registry` holds the sinks' counters; what comes from
+    /// snapshots is added here.
+    pub async fn bind(
+        settings: &AdminSettings,
+        observed: Arc<dyn Observed>,
+        mut registry: Registry,
+    ) -> Result<Option<Server>, Error> {
+        let Some(address) = settings.listen else {
+            return Ok(None);
+        };
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|error| cannot_bind(address, &error))?;
+        registry.register_collector(Box::new(collector::Snapshots::new(observed.clone())));
+        let registry = Arc::new(registry);
+        let router = router(
+            Shared { observed, registry },
+            guard::Guard::new(settings, address),
+        );
+        Ok(Some(Server { listener, router }))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// Serves until it is dropped.
+    pub async fn serve(self) {
+        serve::serve(self.listener, self.router).await;
+    }
+}
+
+fn cannot_bind(address: SocketAddr, error: &std::io::Error) -> Error {
+    let (ip, port) = (address.ip(), address.port());
+    let next = SocketAddr::new(ip, port.saturating_add(1));
+    Error::misconfigured(match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "admin.listen: port {port} of {ip} is taken by another process: stop it, or choose another \
+             (--set admin.listen={next}), or \"off\""
+        ),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "admin.listen: port {port} needs rights that outflow hasn't: choose one above 1023"
+        ),
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("admin.listen: this machine has no address {ip}: choose one of its own")
+        }
+        _ => format!("admin.listen: {address} can't be bound: {error}"),
+    })
+}
+
+fn router(shared: Shared, guard: guard::Guard) -> Router {
+    let release_path = "/api/v1/sinks/{sink}/partitions/{topic}/{partition}/release";
+    Router::new()
+        .route("/", get(index))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .route(release_path, post(release))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::new(guard),
+            guard::check,
+        ))
+        .layer(axum::extract::DefaultBodyLimit::max(16 * 1024))
+        .with_state(shared)
+}
+
+const PAGES: &str = "/livez\n/readyz\n/metrics\n/api/v1/status\n\
+    POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release\n";
+
+async fn index() -> String {
+    format!("outflow {}\n\n{PAGES}", env!("CARGO_PKG_VERSION"))
+}
+
+async fn not_found() -> Response {
+    failure(
+        StatusCode::NOT_FOUND,
+        "there is no such page; GET / lists them",
+    )
+}
+
+async fn wrong_method() -> Response {
+    let what = "this page doesn't take that method; GET / lists the pages";
+    failure(StatusCode::METHOD_NOT_ALLOWED, what)
+}
+
+async fn livez(State(shared): State<Shared>, Extension(trust): Extension<Trust>) -> Response {
+    verdict(
+        "alive",
+        &health::not_alive(&shared.observed.sinks(), unix_ms()),
+        trust,
+    )
+}
+
+async fn readyz(State(shared): State<Shared>, Extension(trust): Extension<Trust>) -> Response {
+    verdict("ready", &health::not_ready(&shared.observed.sinks()), trust)
+}
+
+/// Probes need no token; the reasons do, where one is configured.
+fn verdict(word: &str, reasons: &[String], trust: Trust) -> Response {
+    if reasons.is_empty() {
+        return (StatusCode::OK, format!("{word}\n")).into_response();
+    }
+    let shown = match trust {
+        Trust::Full => reasons.join("\n"),
+        Trust::Probe => "the reasons need the token".to_owned(),
+    };
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not {word}\n{shown}\n"),
+    )
+        .into_response()
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &shared.registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            (
+                [(header::CONTENT_TYPE, kind)],
+                exposition::merge_families(&text),
+            )
+                .into_response()
+        }
+        Err(_) => failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics can't be written",
+        ),
+    }
+}
+
+async fn status(State(shared): State<Shared>) -> Json<Vec<SinkStatus>> {
+    Json(shared.observed.sinks())
+}
+
+async fn release(
+    State(shared): State<Shared>,
+    Path((sink, topic, partition)): Path<(String, String, i32)>,
+) -> Response {
+    let id = TopicPartition::new(topic.clone(), partition);
+    let asked = sink.clone();
+    let released = tokio::task::spawn_blocking(move || shared.observed.release(&asked, &id)).await;
+    match released {
+        Ok(Ok(())) => {
+            tracing::info!(sink, topic, partition, "released on request");
+            let done =
+                json!({ "released": true, "sink": sink, "topic": topic, "partition": partition });
+            Json(done).into_response()
+        }
+        Ok(Err(error)) => {
+            tracing::info!(sink, topic, partition, "release refused: {error}");
+            let code = match error.kind {
+                Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+                Kind::Rejected => StatusCode::NOT_FOUND,
+                _ => StatusCode::CONFLICT,
+            };
+            failure(code, &error.what)
+        }
+        Err(_) => failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the release failed; see the log",
+        ),
+    }
+}
+
+fn failure(code: StatusCode, what: &str) -> Response {
+    (code, Json(json!({ "error": what }))).into_response()
+}
+
+fn unix_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
