@@ -18,6 +18,7 @@
 //! - After `close` nothing of that (slot, epoch) is answered; what still arrives is dropped by its epoch.
 
 pub mod circuit;
+pub mod elasticsearch;
 pub mod hdfs;
 
 use std::sync::Arc;
