@@ -78,16 +78,29 @@ impl Control {
         self.commit(parts, now, out)
     }
 
+    /// The number of the newest commit asked for.
+    pub(super) fn last_commit(&self) -> u64 {
+        self.commits.last_number
+    }
+
+    /// The newest commit that isn't answered and is about one of these partitions, and since when.
+    pub(super) fn unanswered(&self, slots: &[Slot]) -> Option<(u64, Instant)> {
+        let about = |commit: &&InFlight| commit.parts.iter().any(|(slot, ..)| slots.contains(slot));
+        let unanswered = self.commits.in_flight.iter().filter(about);
+        unanswered.map(|commit| (commit.number, commit.since)).max()
+    }
+
     /// What of a partition is to be committed: final, of this epoch, and news (or a heartbeat, or the proof
     /// that a fenced partition waits for).
     fn due(&self, slot: Slot, heartbeat: bool) -> Option<(Slot, Epoch, i64)> {
         let partition = self.slots.get(slot.0)?.as_ref()?;
-        let is_fenced = matches!(partition.state, State::Fenced);
+        let is_fenced = matches!(partition.state, State::Fenced { .. });
         let offset = match (partition.committable(), partition.committed) {
             (Some(now), Some(before)) if now > before => now,
             (Some(now), None) => now,
-            (_, Some(before)) if heartbeat || is_fenced => before,
-            (None, None) if is_fenced => partition.location.as_ref()?.start,
+            (_, Some(before)) if (heartbeat && partition.committed_it) || is_fenced => before,
+            // Nobody has a position yet: the oldest offset passes no record, wherever the other owner starts.
+            (None, None) if is_fenced => partition.location.as_ref()?.log_start,
             _ => return None,
         };
         Some((slot, partition.epoch, offset))
@@ -113,7 +126,11 @@ impl Control {
             Some(Commit {
                 partition: partition.id.clone(),
                 offset,
-                leader_epoch: tracker.map_or(-1, |tracker| tracker.committable_leader_epoch()),
+                leader_epoch: tracker
+                    .map(|tracker| tracker.committable_leader_epoch())
+                    .filter(|&epoch| epoch >= 0)
+                    .or_else(|| partition.found_leader_epoch(offset))
+                    .unwrap_or(-1),
                 metadata: partition
                     .location
                     .as_ref()
@@ -150,7 +167,7 @@ impl Control {
             Ok(()) => {
                 out.push(Action::Tell(Notice::Committed(commit.parts.len())));
                 for (slot, epoch, offset) in commit.parts {
-                    self.part_committed(slot, epoch, offset, out);
+                    self.part_committed(number, (slot, epoch, offset), out);
                 }
             }
             Err(why) => out.push(Action::Tell(Notice::CommitFailed(why))),
@@ -158,14 +175,20 @@ impl Control {
         self.revocation_committed(number, out);
     }
 
-    fn part_committed(&mut self, slot: Slot, epoch: Epoch, offset: i64, out: &mut Vec<Action>) {
+    fn part_committed(
+        &mut self,
+        number: u64,
+        (slot, epoch, offset): (Slot, Epoch, i64),
+        out: &mut Vec<Action>,
+    ) {
         let Some(partition) = self.held(slot, epoch) else {
             return;
         };
         partition.committed = Some(offset);
+        partition.committed_it = true;
         match partition.state {
             State::CommittingFirst { reading } => self.go(slot, reading, out),
-            State::Fenced => self.locate(slot, out),
+            State::Fenced { after } if number > after => self.locate(slot, out),
             _ => {}
         }
     }

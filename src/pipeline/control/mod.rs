@@ -15,7 +15,7 @@ mod rebalance;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,8 @@ pub struct Rules {
 pub struct Control {
     rules: Rules,
     slots: Vec<Option<Partition>>,
-    by_id: HashMap<TopicPartition, Slot>,
+    /// Ordered, so that the same events lead to the same actions.
+    by_id: BTreeMap<TopicPartition, Slot>,
     last_epoch: Epoch,
     revocation: Option<rebalance::Revocation>,
     finished: Option<bool>,
@@ -108,7 +109,7 @@ impl Control {
             commits: commits::Commits::new(now),
             rules,
             slots: Vec::new(),
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
             last_epoch: Epoch(0),
             revocation: None,
             finished: None,
@@ -279,7 +280,9 @@ impl Control {
                 if let Some(tracker) = partition.tracker.as_mut() {
                     tracker.settle(offset);
                 }
-                out.push(Action::Settle(slot, epoch, offset));
+                if partition.is_open_in_sink() {
+                    out.push(Action::Settle(slot, epoch, offset));
+                }
                 out.push(Action::Tell(Notice::DeadLettered));
             }
             Err(why) => {
@@ -339,6 +342,16 @@ impl Control {
                 partition.released = true;
                 self.locate(slot, out);
                 Ok(())
+            }
+            (_, Some(partition))
+                if matches!(
+                    partition.state,
+                    State::Draining(DrainFor::Quarantine { .. })
+                ) =>
+            {
+                Err(Error::unavailable(format!(
+                    "{id} is still flushing what came before; try again in a moment"
+                )))
             }
             (_, Some(partition)) => Err(Error::rejected(format!(
                 "{id} isn't quarantined but {:?}",

@@ -1,15 +1,22 @@
 //! How a partition comes to run: locate, open, judge the offset, make a first position durable, start; and how
 //! it comes back after a rewind, a fence, or a pause.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::partition::{DrainFor, Start, State, judge, reopen_after};
+use super::partition::{DrainFor, Partition, Start, State, judge, reopen_after};
 use super::{Action, Control, Notice};
 use crate::config::settings::OffsetLost;
 use crate::error::Error;
 use crate::offsets::{Epoch, TopicPartition, Tracker};
 use crate::pipeline::source::Location;
 use crate::sinks::{Assignment, Slot};
+
+/// Longest wait before a partition is opened again after the sink lost work: an outage that shows only in
+/// writing ends within 5 s of the sink's return.
+const LONGEST_AFTER_SINK: Duration = Duration::from_secs(4);
+
+/// Longest wait before Kafka is asked again where a partition stands.
+const LONGEST_AFTER_SOURCE: Duration = Duration::from_secs(30);
 
 impl Control {
     /// A new epoch, from the beginning.
@@ -20,6 +27,7 @@ impl Control {
         };
         partition.floor = partition.committable().max(partition.floor);
         partition.epoch = epoch;
+        partition.committed_it = false;
         partition.state = State::Locating;
         out.push(Action::Locate(partition.id.clone(), epoch));
     }
@@ -50,6 +58,11 @@ impl Control {
         match partition.state {
             State::Locating => self.open(slot, location, out),
             State::Verifying { reading } => {
+                let known = partition.location.as_ref().map(Metadata::new);
+                if let Some(why) = known.and_then(|k| k.contradicts(id, &location, false)) {
+                    self.quarantine(slot, why, now, out);
+                    return;
+                }
                 partition.location = Some(location);
                 self.begin(slot, reading, now, out);
             }
@@ -264,18 +277,28 @@ impl Control {
         let Some(partition) = self.held(slot, epoch) else {
             return;
         };
+        if matches!(
+            partition.state,
+            State::Quarantined | State::Fenced { .. } | State::BackingOff { .. }
+        ) {
+            return; // Already closed, for a reason of its own.
+        }
         let id = partition.id.clone();
         out.push(Action::Stop(id.clone()));
         if partition.is_open_in_sink() {
             out.push(Action::Close(slot, epoch));
         }
+        let longest = match partition.state {
+            State::Locating => LONGEST_AFTER_SOURCE,
+            _ => LONGEST_AFTER_SINK,
+        };
         partition.failures += 1;
         partition.reason = Some(why.clone());
         partition.state = match partition.state {
             State::Draining(DrainFor::Release) | State::Drained => State::Drained,
             State::Draining(DrainFor::Quarantine { .. }) => State::Quarantined,
             _ => State::BackingOff {
-                until: now + reopen_after(partition.failures),
+                until: now + reopen_after(partition.failures, longest),
             },
         };
         out.push(Action::Tell(Notice::Rewound(id, why)));
@@ -290,12 +313,17 @@ impl Control {
         now: Instant,
         out: &mut Vec<Action>,
     ) {
+        let after = self.last_commit();
+        let is_open = |partition: &mut Partition| partition.is_open_in_sink();
+        if !self.held(slot, epoch).is_some_and(is_open) {
+            return;
+        }
         self.rewind(slot, epoch, why.clone(), now, out);
         let Some(partition) = self.held(slot, epoch) else {
             return;
         };
         if matches!(partition.state, State::BackingOff { .. }) {
-            partition.state = State::Fenced;
+            partition.state = State::Fenced { after };
             out.push(Action::Tell(Notice::Fenced(partition.id.clone(), why)));
         }
     }
@@ -309,13 +337,16 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// As it is committed.
-    pub fn of(location: &Location) -> String {
-        let metadata = Metadata {
+    fn new(location: &Location) -> Self {
+        Metadata {
             topic_id: location.topic_id.clone(),
             partitions: location.num_partitions,
-        };
-        serde_json::to_string(&metadata).unwrap_or_default()
+        }
+    }
+
+    /// As it is committed.
+    pub fn of(location: &Location) -> String {
+        serde_json::to_string(&Metadata::new(location)).unwrap_or_default()
     }
 
     /// `None` for metadata that others wrote.

@@ -29,8 +29,8 @@ pub(super) enum State {
     Draining(DrainFor),
     /// Drained or closed; waits for the others of its revocation.
     Drained,
-    /// Fenced: waits for a commit of the current generation.
-    Fenced,
+    /// Fenced: waits for a commit of the current generation, asked for later than this one.
+    Fenced { after: u64 },
     /// Will be opened again at this time.
     BackingOff { until: Instant },
     /// Stuck until a person releases it.
@@ -64,6 +64,9 @@ pub(super) struct Partition {
     pub sent_back_to: Option<i64>,
     /// What this epoch has committed, or found committed.
     pub committed: Option<i64>,
+    /// Whether this epoch has committed it: only then it may be committed again as a heartbeat. A value that
+    /// was merely found may have been overtaken since, by a late commit of the owner before.
+    pub committed_it: bool,
     /// Off once the broker has said that the log was truncated: it would say so for ever.
     pub trusts_leader_epoch: bool,
     /// Failed openings and rewinds in a row.
@@ -87,6 +90,7 @@ impl Partition {
             start_at: 0,
             sent_back_to: None,
             committed: None,
+            committed_it: false,
             trusts_leader_epoch: true,
             failures: 0,
             released: false,
@@ -111,6 +115,13 @@ impl Partition {
     /// Everything below is final.
     pub fn committable(&self) -> Option<i64> {
         self.tracker.as_ref().map(Tracker::committable)
+    }
+
+    /// The leader epoch that was found committed with `offset`: committing the offset again without it would
+    /// take the broker's means to tell a truncation.
+    pub fn found_leader_epoch(&self, offset: i64) -> Option<i32> {
+        let found = self.location.as_ref()?.committed.as_ref()?;
+        (found.offset == offset).then_some(found.leader_epoch)
     }
 
     /// Whether everything taken is final.
@@ -154,7 +165,7 @@ impl Partition {
             State::Opening | State::CommittingFirst { .. } => PartitionState::Opening,
             State::Running => PartitionState::Running,
             State::Paused | State::SpanFull => PartitionState::Waiting,
-            State::Fenced | State::BackingOff { .. } => PartitionState::Opening,
+            State::Fenced { .. } | State::BackingOff { .. } => PartitionState::Opening,
             State::Draining(DrainFor::Release) | State::Drained => PartitionState::Draining,
             State::Draining(DrainFor::Quarantine { .. }) | State::Quarantined => {
                 PartitionState::Quarantined
@@ -163,9 +174,9 @@ impl Partition {
     }
 }
 
-/// How long to wait before the `failures`-th opening in a row: doubling from 200 ms to 30 s.
-pub(super) fn reopen_after(failures: u32) -> Duration {
-    Duration::from_millis(200 << failures.saturating_sub(1).min(8)).min(Duration::from_secs(30))
+/// How long to wait before the `failures`-th opening in a row: doubling from 200 ms to `longest`.
+pub(super) fn reopen_after(failures: u32, longest: Duration) -> Duration {
+    Duration::from_millis(200 << failures.saturating_sub(1).min(8)).min(longest)
 }
 
 /// Where to start, given what the sink wants and what the broker has.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::partition::{DrainFor, Partition, State};
 use super::{Action, Control, Notice};
+use crate::config::settings::RejectedPolicy;
 use crate::offsets::{Epoch, TopicPartition};
 use crate::sinks::Slot;
 
@@ -17,8 +18,10 @@ pub(super) struct Revocation {
     drain_until: Instant,
     /// The commit that ends it, and how long it may take.
     commit: Option<(u64, Instant)>,
-    /// The process ends: nothing is given back, closing does that.
-    leaving: bool,
+    /// The process ends, by then at the latest: nothing is given back, closing does that.
+    leaving: Option<Instant>,
+    /// Partitions were lost meanwhile with work unfinished.
+    lost_work: bool,
 }
 
 impl Control {
@@ -28,7 +31,7 @@ impl Control {
         if self
             .revocation
             .as_ref()
-            .is_some_and(|revocation| revocation.leaving)
+            .is_some_and(|revocation| revocation.leaving.is_some())
         {
             return;
         }
@@ -57,14 +60,21 @@ impl Control {
         out.push(Action::Tell(Notice::Revoked(ids.clone())));
         let drain_until = now + self.rules.drain_timeout;
         match &mut self.revocation {
-            Some(revocation) => revocation.ids.extend(ids.iter().cloned()),
+            Some(revocation) if revocation.leaving.is_some() => {}
+            Some(revocation) => {
+                // The commit under way isn't about the newcomers: they need one of their own.
+                revocation.ids.extend(ids.iter().cloned());
+                revocation.drain_until = drain_until;
+                revocation.commit = None;
+            }
             None => {
                 let ids = ids.clone();
                 let revocation = Revocation {
                     ids,
                     drain_until,
                     commit: None,
-                    leaving: false,
+                    leaving: None,
+                    lost_work: false,
                 };
                 self.revocation = Some(revocation);
             }
@@ -91,7 +101,8 @@ impl Control {
             ids,
             drain_until,
             commit: None,
-            leaving: true,
+            leaving: Some(deadline),
+            lost_work: false,
         });
         self.finish_revocation_if_drained(now, out);
     }
@@ -100,11 +111,15 @@ impl Control {
         self.rebalances += 1;
         out.push(Action::Tell(Notice::Lost(ids.clone())));
         let mut released = ids;
-        if let Some(revocation) = self.revocation.take_if(|revocation| !revocation.leaving) {
+        if let Some(revocation) = self.revocation.take_if(|r| r.leaving.is_none()) {
             released.extend(revocation.ids);
         }
         for id in &released {
             if let Some(slot) = self.by_id.get(id).copied() {
+                let finished = self.is_finished(id);
+                if let Some(revocation) = &mut self.revocation {
+                    revocation.lost_work |= !finished;
+                }
                 self.close(slot, out);
                 self.remove(id);
             }
@@ -159,6 +174,8 @@ impl Control {
         now: Instant,
         out: &mut Vec<Action>,
     ) {
+        // Only dead letters can still make refused records final.
+        let waits_for_nobody = !matches!(self.rules.rejected, RejectedPolicy::DeadLetter { .. });
         let Some(partition) = self.held(slot, epoch) else {
             return;
         };
@@ -167,7 +184,7 @@ impl Control {
                 partition.state = State::Quarantined;
                 out.push(Action::Close(slot, epoch));
             }
-            State::Draining(DrainFor::Release) if partition.is_final() => {
+            State::Draining(DrainFor::Release) if partition.is_final() || waits_for_nobody => {
                 self.close(slot, out);
                 self.finish_revocation_if_drained(now, out);
             }
@@ -218,13 +235,19 @@ impl Control {
         if revocation.commit.is_some() || slots.iter().any(waits) {
             return;
         }
-        match self.commit_slots(&slots, now, out) {
-            Some(number) => {
-                if let Some(revocation) = &mut self.revocation {
-                    revocation.commit = Some((number, now + COMMIT_TIMEOUT));
-                }
+        let until = now + COMMIT_TIMEOUT;
+        let until = revocation.leaving.map_or(until, |by| by.min(until));
+        // Nothing new to commit, but perhaps an earlier commit still on its way.
+        let commit = match self.commit_slots(&slots, now, out) {
+            Some(number) => Some((number, until)),
+            None => {
+                let earlier = self.unanswered(&slots);
+                earlier.map(|(number, since)| (number, until.min(since + COMMIT_TIMEOUT)))
             }
-            None => self.finish_revocation(out),
+        };
+        match (commit, &mut self.revocation) {
+            (Some(commit), Some(revocation)) => revocation.commit = Some(commit),
+            _ => self.finish_revocation(out),
         }
     }
 
@@ -236,17 +259,20 @@ impl Control {
         }
     }
 
+    /// Whether nothing of a partition is left to do.
+    fn is_finished(&self, id: &TopicPartition) -> bool {
+        let slot = self.by_id.get(id);
+        let partition = slot
+            .and_then(|slot| self.slots.get(slot.0))
+            .and_then(Option::as_ref);
+        partition.is_none_or(|p| p.is_final() && p.is_committed())
+    }
+
     fn finish_revocation(&mut self, out: &mut Vec<Action>) {
         let Some(revocation) = self.revocation.take() else {
             return;
         };
-        let clean = revocation.ids.iter().all(|id| {
-            let slot = self.by_id.get(id);
-            let partition = slot
-                .and_then(|slot| self.slots.get(slot.0))
-                .and_then(Option::as_ref);
-            partition.is_none_or(|p| p.is_final() && p.is_committed())
-        });
+        let clean = !revocation.lost_work && revocation.ids.iter().all(|id| self.is_finished(id));
         for id in &revocation.ids {
             self.remove(id);
         }
@@ -254,7 +280,7 @@ impl Control {
             revocation.ids.clone(),
             clean,
         )));
-        if revocation.leaving {
+        if revocation.leaving.is_some() {
             self.finished = Some(clean);
         } else {
             out.push(Action::Release(revocation.ids));

@@ -1,0 +1,379 @@
+//! What the tables are written in: events as a short list, actions as one line each.
+
+use std::time::{Duration, Instant};
+
+use crate::config::settings::{OffsetLost, RejectedPolicy};
+use crate::error::Error;
+use crate::offsets::{Epoch, Range, TopicPartition};
+use crate::pipeline::control::{Action, Control, Notice, Rules};
+use crate::pipeline::dead_letter::Delivery;
+use crate::pipeline::source::{Broken, Committed, Location, SourceEvent};
+use crate::sinks::{Answer, Record, Rejection, Slot};
+
+/// Where a partition stands: committed, log start, log end; the reset policy says `log start`.
+pub fn at(committed: i64, log_start: i64, log_end: i64) -> Location {
+    let committed = Committed {
+        offset: committed,
+        leader_epoch: 7,
+        metadata: String::new(),
+    };
+    Location {
+        committed: Some(committed.clone()),
+        start: committed.offset,
+        ..fresh(0, log_start, log_end)
+    }
+}
+
+/// The group has no position; the reset policy says `start`.
+pub fn fresh(start: i64, log_start: i64, log_end: i64) -> Location {
+    Location {
+        cluster_id: "c".to_owned(),
+        topic_id: "id-1".to_owned(),
+        num_partitions: 3,
+        committed: None,
+        start,
+        log_start,
+        log_end,
+    }
+}
+
+/// The same place in a topic that was deleted and created again.
+pub fn recreated(location: Location) -> Location {
+    let metadata = r#"{"topic_id":"id-1","partitions":3}"#.to_owned();
+    Location {
+        topic_id: "id-2".to_owned(),
+        committed: location.committed.map(|committed| Committed {
+            metadata,
+            ..committed
+        }),
+        ..location
+    }
+}
+
+pub fn rules() -> Rules {
+    Rules {
+        group: "g".into(),
+        rejected: RejectedPolicy::DeadLetter {
+            topic: "dead".to_owned(),
+        },
+        on_offset_lost: OffsetLost::Stop,
+        commit_interval: Duration::from_secs(1),
+        drain_timeout: Duration::from_secs(20),
+        max_span: 100,
+        can_go_back: true,
+        stops_on_new_partitions: false,
+    }
+}
+
+/// One table: a control, its clock, and what it has answered since the last look.
+pub struct Script {
+    name: &'static str,
+    control: Control,
+    now: Instant,
+    sink_is_down: bool,
+    out: Vec<Action>,
+    steps: usize,
+}
+
+impl Script {
+    pub fn new(name: &'static str, rules: Rules) -> Self {
+        let now = Instant::now();
+        Script {
+            name,
+            control: Control::new(rules, now),
+            now,
+            sink_is_down: false,
+            out: Vec::new(),
+            steps: 0,
+        }
+    }
+
+    /// Partition 0 runs as slot 0 in epoch 1 from the committed offset.
+    pub fn running(name: &'static str, rules: Rules, committed: i64) -> Self {
+        let mut script = Script::new(name, rules);
+        script.assigned(&[0]);
+        script.located(0, 1, at(committed, 0, 1_000));
+        script.opened(0, 1, committed);
+        script.out.clear();
+        script
+    }
+
+    /// What must have been done since the last look, and nothing else.
+    #[track_caller]
+    pub fn does(&mut self, expected: &[&str]) -> &mut Self {
+        self.steps += 1;
+        let done: Vec<_> = self
+            .out
+            .drain(..)
+            .filter_map(|action| show(&action))
+            .collect();
+        assert_eq!(done, expected, "{}, look {}", self.name, self.steps);
+        self
+    }
+
+    #[track_caller]
+    pub fn does_nothing(&mut self) -> &mut Self {
+        self.does(&[])
+    }
+
+    pub fn source(&mut self, event: SourceEvent) -> &mut Self {
+        self.control.on_source(event, self.now, &mut self.out);
+        self
+    }
+
+    pub fn sink(&mut self, answer: Answer) -> &mut Self {
+        self.control.on_answer(answer, self.now, &mut self.out);
+        self
+    }
+
+    pub fn assigned(&mut self, partitions: &[i32]) -> &mut Self {
+        self.source(SourceEvent::Assigned(ids(partitions)))
+    }
+
+    pub fn revoked(&mut self, partitions: &[i32]) -> &mut Self {
+        self.source(SourceEvent::Revoked(ids(partitions)))
+    }
+
+    pub fn lost(&mut self, partitions: &[i32]) -> &mut Self {
+        self.source(SourceEvent::Lost(ids(partitions)))
+    }
+
+    pub fn located(&mut self, partition: i32, epoch: u64, location: Location) -> &mut Self {
+        self.source(SourceEvent::Located {
+            partition: id(partition),
+            epoch: Epoch(epoch),
+            found: Ok(location),
+        })
+    }
+
+    pub fn not_located(&mut self, partition: i32, epoch: u64) -> &mut Self {
+        self.source(SourceEvent::Located {
+            partition: id(partition),
+            epoch: Epoch(epoch),
+            found: Err(Error::misconfigured("no position")),
+        })
+    }
+
+    pub fn committed(&mut self, number: u64) -> &mut Self {
+        self.source(SourceEvent::Committed {
+            number,
+            result: Ok(()),
+        })
+    }
+
+    pub fn commit_fails(&mut self, number: u64) -> &mut Self {
+        self.source(SourceEvent::Committed {
+            number,
+            result: Err(Error::fenced("unknown member")),
+        })
+    }
+
+    pub fn broken(&mut self, partition: i32, why: Broken) -> &mut Self {
+        self.source(SourceEvent::Broken {
+            partition: id(partition),
+            why,
+        })
+    }
+
+    pub fn opened(&mut self, slot: usize, epoch: u64, resume: i64) -> &mut Self {
+        self.sink(Answer::Opened {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            resume,
+            reading: true,
+        })
+    }
+
+    pub fn opened_waiting(&mut self, slot: usize, epoch: u64, resume: i64) -> &mut Self {
+        self.sink(Answer::Opened {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            resume,
+            reading: false,
+        })
+    }
+
+    pub fn acked(&mut self, slot: usize, epoch: u64, first: i64, end: i64) -> &mut Self {
+        self.sink(Answer::Acked {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            range: Range::new(first, end),
+        })
+    }
+
+    pub fn refused(&mut self, slot: usize, epoch: u64, offset: i64) -> &mut Self {
+        self.sink(Answer::Refused {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            offset,
+            rejection: rejection(),
+        })
+    }
+
+    pub fn drained(&mut self, slot: usize, epoch: u64) -> &mut Self {
+        self.sink(Answer::Drained {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+        })
+    }
+
+    pub fn rewind(&mut self, slot: usize, epoch: u64) -> &mut Self {
+        self.sink(Answer::Rewind {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            why: Error::unavailable("write failed"),
+        })
+    }
+
+    pub fn fenced(&mut self, slot: usize, epoch: u64) -> &mut Self {
+        self.sink(Answer::Fenced {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            why: Error::fenced("another owner"),
+        })
+    }
+
+    pub fn stopped(&mut self, slot: usize, epoch: u64) -> &mut Self {
+        self.sink(Answer::Stopped {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            why: Error::corrupt("found what can't be"),
+        })
+    }
+
+    pub fn pause(&mut self, slot: usize, epoch: u64) -> &mut Self {
+        self.sink(Answer::Pause {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+        })
+    }
+
+    pub fn resume(&mut self, slot: usize, epoch: u64) -> &mut Self {
+        self.sink(Answer::Resume {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+        })
+    }
+
+    /// Delivers the records `first..end`; how many were taken.
+    pub fn take(&mut self, slot: usize, first: i64, end: i64) -> usize {
+        let taken = (first..end).filter(|&offset| {
+            self.control.take(&Record {
+                slot: Slot(slot),
+                offset,
+                leader_epoch: 7,
+                timestamp_ms: None,
+                key: None,
+                value: None,
+            })
+        });
+        taken.count()
+    }
+
+    /// The sink refuses a record at `append`.
+    pub fn refuses_at_append(&mut self, slot: usize, offset: i64) -> &mut Self {
+        self.control
+            .refused(Slot(slot), offset, rejection(), self.now, &mut self.out);
+        self
+    }
+
+    pub fn letter(&mut self, slot: usize, epoch: u64, offset: i64, ok: bool) -> &mut Self {
+        let result = match ok {
+            true => Ok(()),
+            false => Err(Error::corrupt("too large for the dead letter topic")),
+        };
+        let delivery = Delivery {
+            slot: Slot(slot),
+            epoch: Epoch(epoch),
+            offset,
+            result,
+        };
+        self.control.on_delivery(delivery, self.now, &mut self.out);
+        self
+    }
+
+    /// Time passes, then the control looks at the clock.
+    pub fn after_ms(&mut self, ms: u64) -> &mut Self {
+        self.now += Duration::from_millis(ms);
+        self.control
+            .tick(self.now, self.sink_is_down, &mut self.out);
+        self
+    }
+
+    pub fn sink_goes_down(&mut self) -> &mut Self {
+        self.sink_is_down = true;
+        self.after_ms(10)
+    }
+
+    pub fn shut_down_within_ms(&mut self, ms: u64) -> &mut Self {
+        let deadline = self.now + Duration::from_millis(ms);
+        self.control.shut_down(self.now, deadline, &mut self.out);
+        self
+    }
+
+    pub fn person_releases(&mut self, partition: i32) -> Result<(), Error> {
+        self.control
+            .release_quarantine(&id(partition), &mut self.out)
+    }
+
+    pub fn finished(&self) -> Option<bool> {
+        self.control.finished()
+    }
+}
+
+fn rejection() -> Rejection {
+    Rejection {
+        reason: "not_json".to_owned(),
+        detail: "line 1".to_owned(),
+        status: None,
+    }
+}
+
+pub fn id(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+fn ids(partitions: &[i32]) -> Vec<TopicPartition> {
+    partitions.iter().map(|&partition| id(partition)).collect()
+}
+
+fn join(ids: &[TopicPartition]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| id.partition.to_string()).collect();
+    ids.join(" ")
+}
+
+/// An action as the tables write it. Notices that nobody's promise hangs on are left out.
+fn show(action: &Action) -> Option<String> {
+    let p = |id: &TopicPartition| id.partition;
+    Some(match action {
+        Action::Locate(id, epoch) => format!("locate {} e{epoch}", p(id)),
+        Action::Start {
+            partition,
+            offset,
+            leader_epoch,
+            ..
+        } => format!("start {} at {offset} after le{leader_epoch}", p(partition)),
+        Action::Stop(id) => format!("stop {}", p(id)),
+        Action::Commit(number, commits) => {
+            let parts: Vec<_> = commits
+                .iter()
+                .map(|c| format!("{}={} le{}", p(&c.partition), c.offset, c.leader_epoch))
+                .collect();
+            format!("commit #{number} {}", parts.join(" "))
+        }
+        Action::Release(ids) => format!("release {}", join(ids)),
+        Action::Open(a) => format!("open {} e{} from {}", p(&a.partition), a.epoch, a.start),
+        Action::Drain(slot, epoch) => format!("drain s{} e{epoch}", slot.0),
+        Action::Close(slot, epoch) => format!("close s{} e{epoch}", slot.0),
+        Action::Settle(slot, epoch, offset) => format!("settle s{} e{epoch} {offset}", slot.0),
+        Action::DeadLetter(letter) => format!("letter {} {}", p(&letter.partition), letter.offset),
+        Action::Tell(notice) => match notice {
+            Notice::Skipped(id, range, reason) => format!("skipped {} {range} {reason}", p(id)),
+            Notice::Quarantined(id, _) => format!("quarantined {}", p(id)),
+            Notice::Dropped(id, offset, _) => format!("dropped {} {offset}", p(id)),
+            Notice::Fenced(id, _) => format!("fenced {}", p(id)),
+            Notice::Released(ids, clean) => format!("released {} clean={clean}", join(ids)),
+            _ => return None,
+        },
+    })
+}
