@@ -194,12 +194,16 @@ impl Acceptor {
                 let Some(open) = &listener else {
                     let pause = Duration::from_millis(if refuse { 60_000 } else { 20 });
                     tokio::select! {
+                        // A mode that was set before data came holds for it.
+                        biased;
                         changed = self.mode_rx.changed() => if changed.is_err() { return },
                         () = tokio::time::sleep(pause) => {}
                     }
                     continue;
                 };
                 tokio::select! {
+                    // A mode that was set before data came holds for it.
+                    biased;
                     changed = self.mode_rx.changed() => if changed.is_err() { return },
                     accepted = open.accept() => if let Ok((client, _)) = accepted { break client },
                 }
@@ -349,6 +353,8 @@ impl Connection {
                 .unwrap_or(usize::MAX);
             let len = len.min(buffer.len());
             let num = tokio::select! {
+                // A mode that was set before data came holds for it.
+                biased;
                 changed = mode_rx.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return End::Cut,
