@@ -2,15 +2,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::artifacts::Artifacts;
+use crate::certs::{Certs, STORE_PASSWORD};
 use crate::documents::Documents;
 use crate::error::{Context, Error, Result};
-use crate::guard::{Spec, TestDir};
+use crate::guard::{Guarded, Spec, TestDir, log_tail};
 use crate::http::Http;
 use crate::node::Node;
 use crate::ports::free_port;
@@ -25,13 +26,22 @@ pub struct ElasticsearchOptions {
     pub ports_base: Option<u16>,
     /// Settings that are added to, or replace, the testbed's own in `elasticsearch.yml`.
     pub settings: Vec<(String, String)>,
+    /// TLS with a certificate of the testbed's own authority, and a user [`USER`] with all rights. There
+    /// are no API keys: this distribution lacks a module that they need.
+    pub secure: bool,
 }
+
+/// The user of a secure Elasticsearch.
+pub const USER: &str = "testbed";
+/// Its password.
+pub const PASSWORD: &str = "testbed-password";
 
 /// A running Elasticsearch. Dropping it kills it and removes its data.
 pub struct Elasticsearch {
     node: Arc<Node>,
     http: Http,
     port: u16,
+    ca_file: Option<PathBuf>,
     _dir: TestDir,
 }
 
@@ -44,6 +54,10 @@ impl Elasticsearch {
             Some(base) if base < u16::MAX => (base, base + 1),
             Some(_) => return Err(Error::new("Elasticsearch's ports would be beyond 65535")),
             None => (free_port()?, free_port()?),
+        };
+        let certs = match options.secure {
+            true => Some(Certs::make(&dir.subdir("config")?)?),
+            false => None,
         };
         write_config(&dir, artifacts, options, (port, transport))?;
         let as_id = rustix::process::geteuid().is_root().then_some(NOBODY);
@@ -72,14 +86,21 @@ impl Elasticsearch {
             log: home.join("elasticsearch.log"),
             as_id,
         };
-        let http = Http::new(format!("http://127.0.0.1:{port}"));
+        let ca_file = certs.map(|certs| certs.ca_file);
+        let http = match &ca_file {
+            None => Http::new(format!("http://127.0.0.1:{port}")),
+            Some(ca_file) => {
+                add_user(&spec, artifacts)?;
+                let http = Http::new(format!("https://127.0.0.1:{port}")).with_ca_file(ca_file)?;
+                http.with_basic_auth(USER, PASSWORD)
+            }
+        };
         let probe = http.clone().with_timeout(Duration::from_secs(3));
         let ready = move || {
             let health = probe.get("/_cluster/health?wait_for_status=yellow&timeout=2s");
             let health = health.map_err(|error| error.to_string())?;
-            // With security on we aren't let in, which says as well that it is up.
             match health.status {
-                200 | 401 => Ok(()),
+                200 => Ok(()),
                 status => Err(format!("HTTP {status}: {}", health.text())),
             }
         };
@@ -89,6 +110,7 @@ impl Elasticsearch {
             node,
             http,
             port,
+            ca_file,
             _dir: dir,
         })
     }
@@ -103,7 +125,12 @@ impl Elasticsearch {
         self.port
     }
 
-    /// A client for it.
+    /// The authority's certificate, if it was started `secure`.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// A client for it, with all rights.
     pub fn http(&self) -> &Http {
         &self.http
     }
@@ -148,6 +175,27 @@ fn write_config(
         ("action.destructive_requires_name", "false".to_owned()),
         ("node.store.allow_mmap", "false".to_owned()),
     ];
+    let secured = [
+        ("xpack.security.enabled", "true".to_owned()),
+        ("xpack.security.transport.ssl.enabled", "false".to_owned()),
+        ("xpack.security.http.ssl.enabled", "true".to_owned()),
+        (
+            "xpack.security.http.ssl.keystore.path",
+            "http.p12".to_owned(),
+        ),
+        (
+            "xpack.security.http.ssl.keystore.password",
+            STORE_PASSWORD.to_owned(),
+        ),
+    ];
+    let secured: &[_] = if options.secure { &secured } else { &[] };
+    let own = own
+        .into_iter()
+        .filter(|(name, _)| !secured.iter().any(|(other, _)| name == other));
+    let own = own
+        .collect::<Vec<_>>()
+        .into_iter()
+        .chain(secured.iter().cloned());
     let mut text = String::new();
     for (name, value) in own {
         if !options
@@ -178,6 +226,24 @@ fn write_config(
         fs::copy(&from, config.join(name)).context(format!("can't copy {}", from.display()))?;
     }
     Ok(())
+}
+
+/// Adds [`USER`] with Elasticsearch's own tool, as the user that the server will run as.
+fn add_user(server: &Spec, artifacts: &Artifacts) -> Result<()> {
+    let mut spec = server.clone();
+    spec.program = artifacts.elasticsearch.join("bin/elasticsearch-users");
+    let args = ["useradd", USER, "-p", PASSWORD, "-r", "superuser"];
+    spec.args = args.map(str::to_owned).to_vec();
+    let run = Guarded::spawn("elasticsearch-users", &spec)?;
+    match run.wait(Duration::from_secs(60)) {
+        Some(0) => Ok(()),
+        code => {
+            let tail = log_tail(&spec.log, 10);
+            Err(Error::new(format!(
+                "elasticsearch-users failed ({code:?}):\n{tail}"
+            )))
+        }
+    }
 }
 
 fn give_to_nobody(dir: &Path, program: &Path) -> Result<()> {

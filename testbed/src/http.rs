@@ -1,9 +1,11 @@
 //! A small blocking HTTP client, for Elasticsearch, WebHDFS and outflow's own pages.
 
+use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use reqwest::{Certificate, Client, Method};
 use serde_json::Value;
 
 use crate::error::{Context, Error, Result};
@@ -15,6 +17,7 @@ pub struct Http {
     base: String,
     timeout: Duration,
     auth: Option<(String, String)>,
+    client: Option<Client>,
 }
 
 /// An answer, whatever its status.
@@ -48,7 +51,18 @@ impl Http {
             base: base.into(),
             timeout: Duration::from_secs(30),
             auth: None,
+            client: None,
         }
+    }
+
+    /// The same, trusting the authority in this PEM file alone.
+    pub fn with_ca_file(mut self, ca_file: &Path) -> Result<Self> {
+        let pem = fs::read(ca_file).context(format!("can't read {}", ca_file.display()))?;
+        let ca = Certificate::from_pem(&pem).context("not a certificate")?;
+        let client = Client::builder().no_proxy().tls_built_in_root_certs(false);
+        let client = client.add_root_certificate(ca).build();
+        self.client = Some(client.context("can't make an HTTPS client")?);
+        Ok(self)
     }
 
     /// The same with another limit per request.
@@ -77,7 +91,17 @@ impl Http {
     ) -> Result<Answer> {
         let url = format!("{}{path}", self.base);
         let what = format!("{method} {url}");
-        let mut request = client()?.request(method, url).timeout(self.timeout);
+        let shared = if self.client.is_none() {
+            Some(client()?)
+        } else {
+            None
+        };
+        let client = self
+            .client
+            .as_ref()
+            .or(shared)
+            .ok_or_else(|| Error::new("no HTTP client"))?;
+        let mut request = client.request(method, url).timeout(self.timeout);
         if let Some((user, password)) = &self.auth {
             request = request.basic_auth(user, Some(password));
         }

@@ -2,7 +2,7 @@
 //!
 //! Only requests that match (by default: those of the bulk API) take part; everything else passes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -125,6 +125,7 @@ struct State {
     matches: Matches,
     counters: HttpCounters,
     in_flight: u64,
+    authorizations: BTreeSet<String>,
 }
 
 struct Shared {
@@ -152,6 +153,7 @@ impl HttpProxy {
             matches: Arc::new(|path| path.contains("_bulk")),
             counters: HttpCounters::default(),
             in_flight: 0,
+            authorizations: BTreeSet::new(),
         };
         let client = crate::http::client()?.clone();
         let target = target.trim_end_matches('/').to_owned();
@@ -198,6 +200,11 @@ impl HttpProxy {
     /// Faults of the script that no request has met yet.
     pub fn num_scripted(&self) -> usize {
         self.lock().script.len()
+    }
+
+    /// Every `Authorization` header that a request has come with; empty for one without.
+    pub fn authorizations(&self) -> BTreeSet<String> {
+        self.lock().authorizations.clone()
     }
 
     /// What it has done so far.

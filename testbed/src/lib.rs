@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`artifacts`] | the servers' files, fetched once |
+//! | [`certs`] | certificates for servers on this machine |
 //! | [`guard`] | processes and folders that can't outlive us |
 //! | [`node`] | one server process: stop, kill, freeze, thaw, restart |
 //! | [`kafka`], [`elasticsearch`], [`hdfs`] | the three services |
@@ -19,6 +20,7 @@
 
 pub mod artifacts;
 mod bulk;
+pub mod certs;
 pub mod checker;
 pub mod cluster;
 pub mod documents;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use testbed::{
-    CommittedFile, Generator, HttpProxy, Ids, KafkaClient, Mode, Producer, TcpProxy,
-    check_elasticsearch, check_hdfs, exclusive, guard::wait_until,
+    CommittedFile, Elasticsearch, ElasticsearchOptions, Generator, HttpProxy, Ids, KafkaClient,
+    Mode, Producer, TcpProxy, check_elasticsearch, check_hdfs, exclusive, guard::wait_until,
+    http::Http,
 };
 
 fn connects(address: &str) -> bool {
@@ -105,7 +106,7 @@ fn elasticsearch_freezes_thaws_and_stops() {
     });
     let body = lines.collect::<String>().into_bytes();
     let proxy = HttpProxy::start(cluster.elasticsearch.url()).expect("a proxy");
-    let through = testbed::http::Http::new(proxy.url());
+    let through = Http::new(proxy.url());
     let body = Some(("application/x-ndjson", body));
     let answer = through
         .send(reqwest::Method::POST, "/smoke/_bulk", body)
@@ -129,6 +130,36 @@ fn elasticsearch_freezes_thaws_and_stops() {
     cluster.elasticsearch.node().start().expect("a start");
     assert_eq!(documents.count("smoke").expect("a count"), 2500);
     documents.delete_index("smoke").expect("a deletion");
+}
+
+#[test]
+fn a_secure_elasticsearch_wants_its_authority_and_a_user() {
+    let _turn = exclusive();
+    let options = ElasticsearchOptions {
+        secure: true,
+        ..ElasticsearchOptions::default()
+    };
+    let secure = Elasticsearch::start(&options).expect("a secure Elasticsearch");
+    let ca_file = secure.ca_file().expect("a certificate");
+    let trusting = Http::new(secure.url())
+        .with_ca_file(ca_file)
+        .expect("a client");
+    assert_eq!(
+        trusting.get("/_cluster/health").expect("an answer").status,
+        401
+    );
+    assert!(
+        Http::new(secure.url()).get("/_cluster/health").is_err(),
+        "nobody else trusts it"
+    );
+    assert_eq!(
+        secure
+            .http()
+            .get("/_cluster/health")
+            .expect("an answer")
+            .status,
+        200
+    );
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn only_matching_requests_take_part() {
         (other.status, bulk(&proxy, 1).expect("an answer").status),
         (200, 503)
     );
+    assert_eq!(proxy.authorizations().into_iter().collect::<Vec<_>>(), [""]);
     proxy.heal();
     assert_eq!(bulk(&proxy, 1).expect("an answer").status, 200);
 }
