@@ -261,6 +261,12 @@ async fn handle(
         .map_or("/", |path| path.as_str())
         .to_owned();
     let (parts, body) = request.into_parts();
+    let authorization = parts.headers.get(AUTHORIZATION).map(|value| value.to_str());
+    let authorization = authorization
+        .and_then(Result::ok)
+        .unwrap_or_default()
+        .to_owned();
+    shared.lock().authorizations.insert(authorization);
     let body = body
         .collect()
         .await
