@@ -5,17 +5,20 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::admin::Observed;
 use crate::config::settings::{IdSource, RejectedPolicy, Settings, SinkSettings};
 use crate::error::Error;
 use crate::kafka::{KafkaDeadLetters, KafkaSource};
 use crate::metrics::SinkMetrics;
+use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::source::Source;
-use crate::pipeline::supervisor::{Makers, Plan};
+use crate::pipeline::supervisor::{Makers, Plan, Supervisor};
 use crate::sinks::Connector;
 use crate::sinks::elasticsearch::ElasticsearchConnector;
 use crate::sinks::hdfs::HdfsConnector;
+use crate::status::SinkStatus;
 
 /// Threads of a sink's runtime: one drives sockets while the other compresses or checksums.
 const RUNTIME_THREADS: usize = 2;
@@ -25,7 +28,10 @@ const FETCH_SHARE: u64 = 4;
 
 /// A plan for every sink, its metrics registered.
 pub fn plans(settings: Vec<Settings>, registry: &mut Registry) -> Result<Vec<Plan>, Error> {
-    settings.into_iter().map(|settings| plan(settings, registry)).collect()
+    settings
+        .into_iter()
+        .map(|settings| plan(settings, registry))
+        .collect()
 }
 
 fn plan(settings: Settings, registry: &mut Registry) -> Result<Plan, Error> {
@@ -42,15 +48,21 @@ fn plan(settings: Settings, registry: &mut Registry) -> Result<Plan, Error> {
         rules: rules(&settings),
         workers: settings.workers,
         metrics: metrics.clone(),
-        makers: Box::new(SinkMakers { settings, metrics, runtime: Some(runtime) }),
+        makers: Box::new(SinkMakers {
+            settings,
+            metrics,
+            runtime: Some(runtime),
+        }),
     })
 }
 
 fn rules(settings: &Settings) -> Rules {
     let (can_go_back, keyed, max_span) = match &settings.sink {
-        SinkSettings::Elasticsearch(elasticsearch) => {
-            (true, elasticsearch.id == IdSource::Key, settings.kafka.max_span)
-        }
+        SinkSettings::Elasticsearch(elasticsearch) => (
+            true,
+            elasticsearch.id == IdSource::Key,
+            settings.kafka.max_span,
+        ),
         // An open file spans what it spans: rotation and the memory budget bound it.
         SinkSettings::Hdfs(_) => (false, false, i64::MAX),
     };
@@ -75,7 +87,10 @@ struct SinkMakers {
 
 impl SinkMakers {
     fn runtime(&self) -> Result<Handle, Error> {
-        let runtime = self.runtime.as_ref().ok_or_else(|| Error::unavailable("shutting down"))?;
+        let runtime = self
+            .runtime
+            .as_ref()
+            .ok_or_else(|| Error::unavailable("shutting down"))?;
         Ok(runtime.handle().clone())
     }
 
@@ -86,28 +101,52 @@ impl SinkMakers {
 
 impl Makers for SinkMakers {
     fn connector(&self) -> Result<Arc<dyn Connector>, Error> {
-        let Settings { name, workers, memory_bytes, .. } = &self.settings;
+        let Settings {
+            name,
+            workers,
+            memory_bytes,
+            ..
+        } = &self.settings;
         let (name, metrics, runtime) = (name.clone(), self.metrics.clone(), self.runtime()?);
         let memory = memory_bytes - memory_bytes / FETCH_SHARE;
         Ok(match self.settings.sink.clone() {
             SinkSettings::Elasticsearch(settings) => Arc::new(ElasticsearchConnector::new(
                 settings, name, *workers, memory, metrics, runtime,
             )?),
-            SinkSettings::Hdfs(settings) => {
-                Arc::new(HdfsConnector::new(settings, name, *workers, memory, metrics, runtime)?)
-            }
+            SinkSettings::Hdfs(settings) => Arc::new(HdfsConnector::new(
+                settings, name, *workers, memory, metrics, runtime,
+            )?),
         })
     }
 
     fn source(&self, worker: usize) -> Result<Box<dyn Source>, Error> {
         let Settings { kafka, name, .. } = &self.settings;
-        Ok(Box::new(KafkaSource::new(kafka, name, worker, self.fetch_bytes())?))
+        Ok(Box::new(KafkaSource::new(
+            kafka,
+            name,
+            worker,
+            self.fetch_bytes(),
+        )?))
     }
 
     fn dead_letters(&self, worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error> {
-        let RejectedPolicy::DeadLetter { topic } = &self.settings.rejected else { return Ok(None) };
+        let RejectedPolicy::DeadLetter { topic } = &self.settings.rejected else {
+            return Ok(None);
+        };
         let Settings { kafka, name, .. } = &self.settings;
-        Ok(Some(Box::new(KafkaDeadLetters::new(kafka, name, worker, topic)?)))
+        Ok(Some(Box::new(KafkaDeadLetters::new(
+            kafka, name, worker, topic,
+        )?)))
+    }
+}
+
+impl Observed for Supervisor {
+    fn sinks(&self) -> Vec<SinkStatus> {
+        self.status()
+    }
+
+    fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
+        self.release_quarantine(sink, partition)
     }
 }
 

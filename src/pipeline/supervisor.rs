@@ -118,7 +118,7 @@ impl Supervisor {
     }
 
     /// Releases a quarantined partition, on a person's word.
-    pub fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
+    pub fn release_quarantine(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
         let handle = self.sinks.iter().find(|handle| &*handle.plan.name == sink);
         let Some(handle) = handle else {
             let names: Vec<_> = self.sinks.iter().map(|handle| &*handle.plan.name).collect();
