@@ -121,9 +121,10 @@ topic = "{dead_letters}"
 
     pub fn hdfs_config(&self, more: &str) -> PathBuf {
         let section = format!(
-            "[hdfs]\nurl = \"{}\"\nconfig_dir = \"{}\"\nuser = \"root\"\nbase = \"{}\"\ncall_timeout = \"5s\"\n",
+            "[hdfs]\nurl = \"{}\"\nconfig_dir = \"{}\"\nuser = \"{}\"\nbase = \"{}\"\ncall_timeout = \"5s\"\n",
             self.cluster.hdfs.url(),
             self.cluster.hdfs.config_dir().display(),
+            self.cluster.hdfs.user(),
             self.base,
         );
         let rotate = "[hdfs.rotate]\nrecords = 500\nage = \"2s\"\n";
