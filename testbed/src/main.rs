@@ -23,7 +23,8 @@ struct Args {
 enum Command {
     /// Start all three, say where they are, and stay until Ctrl-C
     Up {
-        /// Kafka at N, Elasticsearch at N+10, the NameNode at N+20 (HTTP N+21); free ports otherwise
+        /// Kafka at N, Elasticsearch at N+10, the NameNode at N+20 (HTTP N+21), further on with more
+        /// than two brokers; free ports otherwise
         #[arg(long, value_name = "N")]
         ports_base: Option<u16>,
         /// Number of DataNodes
@@ -74,8 +75,11 @@ fn run(command: Command) -> Result<()> {
             let mut options = ClusterOptions::default();
             options.kafka.ports_base = ports_base;
             options.kafka.num_brokers = brokers;
-            options.elasticsearch.ports_base = ports_base.map(|base| base.saturating_add(10));
-            options.hdfs.ports_base = ports_base.map(|base| base.saturating_add(20));
+            // Four ports a broker; the next services begin at round places after them.
+            let after = u16::try_from((4 * brokers).div_ceil(10).max(1) * 10).unwrap_or(u16::MAX);
+            let beyond = |places| ports_base.map(|base| base.saturating_add(places));
+            options.elasticsearch.ports_base = beyond(after);
+            options.hdfs.ports_base = beyond(after.saturating_add(10));
             options.hdfs.num_datanodes = datanodes;
             up(&options)
         }
