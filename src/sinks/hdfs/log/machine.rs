@@ -44,6 +44,8 @@ pub struct Guards {
     pub ack_after_commit: bool,
     /// Reading goes on at the log's end, whatever Kafka's committed offset says.
     pub resume_from_log: bool,
+    /// A log of another cluster, topic or group is left to its owner, not fenced first.
+    pub look_before_fence: bool,
     /// A log of another cluster, topic or group isn't continued.
     pub same_identity: bool,
     /// A log that ends before Kafka's committed offset isn't continued.
@@ -68,6 +70,7 @@ impl Default for Guards {
             clean_after_publishing: true,
             ack_after_commit: true,
             resume_from_log: true,
+            look_before_fence: true,
             same_identity: true,
             committed_within_log: true,
             roll_before_delete: true,

@@ -74,7 +74,8 @@ impl CommitLog {
                 )),
             });
         }
-        if self.guards.same_identity && owner.digest != digest {
+        let looks = self.guards.same_identity && self.guards.look_before_fence;
+        if looks && owner.digest != digest {
             return Next::Go(State::Inspect { folder: found });
         }
         if !self.guards.fence {
