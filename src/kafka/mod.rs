@@ -8,10 +8,12 @@
 //! | `commit` | one commit in flight at a time (pure) |
 //! | [`position`] | where a partition is read from at first (pure) |
 //! | `lookup` | positions and log ends, asked for beside the loop |
+//! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
 #![expect(dead_code, reason = "the dead letter producer comes next")]
 
+pub mod check;
 pub mod client;
 mod commit;
 pub mod consumer;
