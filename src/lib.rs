@@ -18,8 +18,10 @@
 //! knows records and no Kafka client, the pure modules know nothing but each other.
 
 pub mod admin;
+pub mod agent;
 pub mod backoff;
 pub mod check;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod kafka;
@@ -27,5 +29,6 @@ pub mod logging;
 pub mod metrics;
 pub mod offsets;
 pub mod pipeline;
+pub mod service;
 pub mod sinks;
 pub mod status;

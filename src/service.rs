@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::admin::Observed;
 use crate::config::settings::{IdSource, RejectedPolicy, Settings, SinkSettings};
 use crate::error::Error;
-use crate::kafka::{KafkaDeadLetters, KafkaSource};
+use crate::kafka::KafkaSource;
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
@@ -129,14 +129,14 @@ impl Makers for SinkMakers {
         )?))
     }
 
-    fn dead_letters(&self, worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error> {
+    fn dead_letters(&self, _worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error> {
         let RejectedPolicy::DeadLetter { topic } = &self.settings.rejected else {
             return Ok(None);
         };
-        let Settings { kafka, name, .. } = &self.settings;
-        Ok(Some(Box::new(KafkaDeadLetters::new(
-            kafka, name, worker, topic,
-        )?)))
+        // KafkaDeadLetters is about to come.
+        Err(Error::misconfigured(format!(
+            "the dead letter topic {topic} can't be written to yet"
+        )))
     }
 }
 

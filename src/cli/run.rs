@@ -1,101 +1,153 @@
-//! `outflow run`: the sinks, the admin server, and the way out.
+//! `outflow run`: files to settings, settings to plans, plans to a supervisor; then wait for a signal.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use tracing::{error, info, warn};
 
 use super::signals::Signals;
-use super::{Exit, say};
+use super::{Exit, fail, say};
 use crate::admin::{Observed, Server};
-use crate::config::settings::{AdminSettings, Settings};
+use crate::config::settings::{AdminSettings, LogSettings, Settings};
 use crate::config::surroundings::Host;
-use crate::config::{self, problem::Problems};
+use crate::config::{Loaded, load_sinks};
 use crate::error::Error;
-use crate::pipeline::supervisor::Supervisor;
+use crate::offsets::TopicPartition;
+use crate::pipeline::supervisor::{Plan, Supervisor};
+use crate::status::SinkStatus;
 use crate::{logging, service};
 
-/// Beyond the workers' own deadline, for threads to end.
+/// Beyond the deadline that workers were given, until the process leaves all the same.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Runs the sinks of these files until a signal.
+/// Runs sinks until a signal.
 pub fn run(files: &[PathBuf], flags: &[String]) -> Exit {
-    let (settings, warnings) = match config::load_sinks(files, flags, &Host) {
-        Ok(outcome) => {
-            let settings: Vec<_> = outcome.loaded.into_iter().map(|l| l.settings).collect();
-            (settings, outcome.warnings)
-        }
+    let outcome = match load_sinks(files, flags, &Host) {
+        Ok(outcome) => outcome,
         Err(problems) => {
             say(&problems);
             return Exit::Misused;
         }
     };
-    let Some(first) = settings.first() else { return Exit::Misused };
-    if let Err(why) = logging::start(&first.log) {
-        say(&format!("{why}\n"));
+    say(&outcome.warnings);
+    let Some(process) = Process::of(&outcome.loaded) else {
         return Exit::Misused;
+    };
+    if let Err(error) = logging::start(&process.log) {
+        return fail(&error);
     }
-    match serve(settings, &warnings) {
-        Ok(exit) => exit,
-        Err(why) => {
-            error!("{why}");
-            Exit::Failed
-        }
-    }
+    let settings = outcome
+        .loaded
+        .into_iter()
+        .map(|loaded| loaded.settings)
+        .collect();
+    process.run(settings).unwrap_or_else(|error| {
+        error!("{error}");
+        Exit::Failed
+    })
 }
 
-fn serve(settings: Vec<Settings>, warnings: &Problems) -> Result<Exit, Error> {
-    for warning in &warnings.0 {
-        warn!("{warning}");
+/// What the sinks of a process share.
+struct Process {
+    admin: AdminSettings,
+    log: LogSettings,
+    shutdown_timeout: Duration,
+}
+
+impl Process {
+    /// The first file that sets a section decides for the process.
+    fn of(loaded: &[Loaded<Settings>]) -> Option<Process> {
+        let deciding = |section| {
+            let first = loaded.first()?;
+            let sets = loaded.iter().find(|loaded| loaded.effective.sets(section));
+            Some(&sets.unwrap_or(first).settings)
+        };
+        Some(Process {
+            admin: deciding("admin")?.admin.clone(),
+            log: deciding("log")?.log.clone(),
+            shutdown_timeout: loaded.iter().map(|l| l.settings.shutdown_timeout).max()?,
+        })
     }
-    let admin = admin(&settings);
-    let timeouts = settings.iter().map(|settings| settings.shutdown_timeout);
-    let shutdown_timeout = timeouts.max().unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| Error::unavailable(format!("no runtime: {why}")))?;
-    // The signals are taken over before anything starts that they should end well.
-    let mut signals = runtime.block_on(async { Signals::new() })?;
 
-    let mut registry = Registry::default();
-    let plans = service::plans(settings, &mut registry)?;
-    let names: Vec<_> = plans.iter().map(|plan| plan.name.to_string()).collect();
-    info!(version = env!("CARGO_PKG_VERSION"), sinks = names.join(", "), "outflow starts");
-    let supervisor = Arc::new(Supervisor::start(plans));
+    fn run(self, settings: Vec<Settings>) -> Result<Exit, Error> {
+        let mut registry = Registry::default();
+        let plans = service::plans(settings, &mut registry)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("admin")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::unavailable(format!("no runtime: {error}")))?;
+        let exit = runtime.block_on(self.serve(plans, registry));
+        runtime.shutdown_background();
+        exit
+    }
 
-    let observed: Arc<dyn Observed> = supervisor.clone();
-    runtime.block_on(async {
-        if let Some(server) = Server::bind(&admin, observed, registry).await? {
-            if let Some(address) = server.address() {
-                info!(%address, "health, metrics and status are served");
-            }
+    async fn serve(self, plans: Vec<Plan>, registry: Registry) -> Result<Exit, Error> {
+        let mut signals = Signals::new()?;
+        // The port first: if it is taken, nothing has joined a group yet.
+        let sinks = Arc::new(Sinks::default());
+        let server = Server::bind(&self.admin, sinks.clone(), registry).await?;
+        let names: Vec<_> = plans.iter().map(|plan| plan.name.to_string()).collect();
+        let admin = server.as_ref().and_then(Server::address);
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            admin = admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+            "running {}",
+            names.join(", ")
+        );
+        let supervisor = sinks.0.get_or_init(|| Supervisor::start(plans));
+        if let Some(server) = server {
             tokio::spawn(server.serve());
         }
         signals.next().await;
-        info!(timeout = ?shutdown_timeout, "asked to stop: draining; a second signal leaves at once");
-        let deadline = Instant::now() + shutdown_timeout;
+        let deadline = Instant::now() + self.shutdown_timeout;
+        info!(
+            "stopping: draining within {:?}; a second signal leaves at once",
+            self.shutdown_timeout
+        );
         supervisor.shut_down(deadline);
-        let ended = tokio::task::spawn_blocking(move || supervisor.join(deadline + GRACE));
+        let joining = sinks.clone();
+        let join = tokio::task::spawn_blocking(move || {
+            joining
+                .0
+                .get()
+                .is_none_or(|supervisor| supervisor.join(deadline + GRACE))
+        });
         tokio::select! {
-            ended = ended => Ok(match ended {
-                Ok(true) => Exit::Fine,
-                _ => Exit::Incomplete,
-            }),
-            exit = signals.next() => Ok(exit),
+            clean = join => Ok(conclude(clean.unwrap_or(false))),
+            insisted = signals.next() => {
+                warn!("leaving at once: what was in flight is read again");
+                Ok(insisted)
+            }
         }
-    })
+    }
 }
 
-/// The admin server is the process's: the first file that has it on decides.
-fn admin(settings: &[Settings]) -> AdminSettings {
-    let mut all = settings.iter().map(|settings| &settings.admin);
-    let on = all.clone().find(|admin| admin.listen.is_some());
-    on.or(all.next()).cloned().unwrap_or(AdminSettings {
-        listen: None,
-        token: None,
-        allow_unauthenticated: false,
-    })
+fn conclude(clean: bool) -> Exit {
+    if clean {
+        info!("stopped: everything taken is committed");
+        return Exit::Fine;
+    }
+    warn!("stopped before everything taken was committed; nothing is lost, it is read again");
+    Exit::Incomplete
+}
+
+/// The running sinks, as the admin server sees them; none before they are started.
+#[derive(Default)]
+struct Sinks(OnceLock<Supervisor>);
+
+impl Observed for Sinks {
+    fn sinks(&self) -> Vec<SinkStatus> {
+        self.0.get().map(Supervisor::status).unwrap_or_default()
+    }
+
+    fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
+        match self.0.get() {
+            Some(supervisor) => supervisor.release_quarantine(sink, partition),
+            None => Err(Error::unavailable("the sinks aren't started yet")),
+        }
+    }
 }

@@ -91,6 +91,15 @@ fn origin(place: &Place) -> String {
     }
 }
 
+impl Effective {
+    /// Whether anybody set a key of `section`.
+    pub fn sets(&self, section: &str) -> bool {
+        self.lines
+            .iter()
+            .any(|line| line.section == section && !line.origin.starts_with("default"))
+    }
+}
+
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written = |line: &Line| match &line.value {

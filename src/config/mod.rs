@@ -109,6 +109,16 @@ pub fn load_agent(
     }
 }
 
+/// Whose file this is, as far as its sections tell.
+pub fn kind_of(file: &Path, surroundings: &dyn Surroundings) -> FileKind {
+    let text = surroundings.read_file(file).unwrap_or_default();
+    let mut ignored = Problems::default();
+    match document::read(file, &text, FileKind::Agent, &mut ignored).section("agent") {
+        Some(_) => FileKind::Agent,
+        None => FileKind::Sink,
+    }
+}
+
 fn finish<T>(loaded: T, problems: Problems) -> Result<Outcome<T>, Problems> {
     if problems.has_errors() {
         Err(problems)

@@ -1,0 +1,81 @@
+//! `outflow agent`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use tokio::sync::oneshot;
+use tracing::error;
+
+use super::signals::Signals;
+use super::{Exit, fail, say};
+use crate::agent::{self, Farewell};
+use crate::config::load_agent;
+use crate::config::settings::AgentSettings;
+use crate::config::surroundings::Host;
+use crate::error::Error;
+use crate::logging;
+
+/// Runs the agent until a signal.
+pub fn run(file: &Path, flags: &[String]) -> Exit {
+    let outcome = match load_agent(file, flags, &Host) {
+        Ok(outcome) => outcome,
+        Err(problems) => {
+            say(&problems);
+            return Exit::Misused;
+        }
+    };
+    say(&outcome.warnings);
+    let settings = outcome.loaded.settings;
+    if let Err(error) = logging::start(&settings.log) {
+        return fail(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::unavailable(format!("no runtime: {error}"))),
+    };
+    runtime
+        .block_on(supervise(settings))
+        .unwrap_or_else(|error| {
+            error!("{error}");
+            Exit::Failed
+        })
+}
+
+async fn supervise(settings: AgentSettings) -> Result<Exit, Error> {
+    let mut signals = Signals::new()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (done_tx, mut done) = oneshot::channel();
+    let told = stop.clone();
+    let work = move || {
+        let _ = done_tx.send(agent::run(&settings, &told));
+    };
+    let spawned = thread::Builder::new().name("agent".into()).spawn(work);
+    spawned.map_err(|error| Error::unavailable(format!("no thread for the agent: {error}")))?;
+    tokio::select! {
+        ended = &mut done => return conclude(ended),
+        _ = signals.next() => stop.store(true, Ordering::Relaxed),
+    }
+    tokio::select! {
+        ended = &mut done => conclude(ended),
+        insisted = signals.next() => Ok(insisted),
+    }
+}
+
+/// An agent that panicked has dropped its sender.
+fn conclude(
+    ended: Result<Result<Farewell, Error>, oneshot::error::RecvError>,
+) -> Result<Exit, Error> {
+    match ended {
+        Ok(Ok(Farewell { num_left: 0, .. })) => Ok(Exit::Fine),
+        Ok(Ok(_)) => Ok(Exit::Incomplete),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(Error::unavailable(
+            "the agent panicked; the lines above say where",
+        )),
+    }
+}

@@ -1,0 +1,181 @@
+//! The command line: what can be asked of the binary, and its exit codes.
+
+mod agent;
+mod check;
+mod run;
+mod signals;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::problem::Problems;
+use crate::config::surroundings::Host;
+use crate::config::{self, keys::FileKind};
+
+/// How the process ended; `--help` tells the meanings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well.
+    Fine,
+    /// Something failed while running.
+    Failed,
+    /// The arguments or the configuration are wrong: nothing was started.
+    Misused,
+    /// Stopped before everything taken was final; nothing is lost, it is read or collected again.
+    Incomplete,
+    /// A second signal: left at once.
+    Signalled(i32),
+}
+
+impl Exit {
+    /// The number for the operating system.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Fine => 0,
+            Exit::Failed => 1,
+            Exit::Misused => 2,
+            Exit::Incomplete => 3,
+            Exit::Signalled(signal) => 128 + signal,
+        }
+    }
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    all went well
+  1    something failed while running
+  2    wrong arguments or configuration; nothing was started
+  3    stopped before everything that was taken was final: sinks read it again at the next
+       start; of the agent's figures those that were still buffered are gone
+  130  a second SIGINT, and 143 a second SIGTERM: left at once
+
+Signals:
+  SIGTERM and SIGINT drain what is in flight, commit, and leave within shutdown_timeout.
+  A second one leaves at once; nothing is lost, only read again.
+
+Every key of a configuration file can be set by the environment (OUTFLOW_KAFKA__COMMIT_INTERVAL=5s)
+and by flags (--set kafka.commit_interval=5s). config/reference.toml has them all.";
+
+#[derive(Debug, Parser)]
+#[command(name = "outflow", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one or several sinks, each with its own file, consumer group and threads
+    Run {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Say everything that is wrong with configuration files, with file, line and what to do
+    Check {
+        #[command(flatten)]
+        files: Files,
+        /// Ask the servers, too: topics, group, index, path, permissions
+        #[arg(long)]
+        connect: bool,
+    },
+    /// Print the effective configuration, and where each value came from; secrets aren't shown
+    Config {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Collect this host's CPU and memory figures and produce them to Kafka
+    Agent {
+        /// The agent's configuration file
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+        /// Set a key, over file and environment
+        #[arg(long, value_name = "SECTION.KEY=VALUE")]
+        set: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Files {
+    /// A configuration file for each sink
+    #[arg(long, short, required = true, num_args = 1.., value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Set a key, over files and environment; it reaches every file that has its section
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Runs the binary.
+pub fn main() -> Exit {
+    match Cli::parse().command {
+        Command::Run { files } => run::run(&files.config, &files.set),
+        Command::Check { files, connect } => check::check(&files.config, &files.set, connect),
+        Command::Config { files } => show(&files),
+        Command::Agent { config, set } => agent::run(&config, &set),
+    }
+}
+
+fn show(files: &Files) -> Exit {
+    let (sinks, agents) = by_kind(&files.config);
+    let mut text = String::new();
+    let mut problems = Problems::default();
+    if !sinks.is_empty() {
+        match config::load_sinks(&sinks, &files.set, &Host) {
+            Ok(outcome) => {
+                problems.0.extend(outcome.warnings.0);
+                for loaded in outcome.loaded {
+                    text.push_str(&format!(
+                        "# {}\n{}\n",
+                        loaded.file.display(),
+                        loaded.effective
+                    ));
+                }
+            }
+            Err(more) => problems.0.extend(more.0),
+        }
+    }
+    for agent in &agents {
+        match config::load_agent(agent, &files.set, &Host) {
+            Ok(outcome) => {
+                problems.0.extend(outcome.warnings.0);
+                text.push_str(&format!(
+                    "# {}\n{}\n",
+                    agent.display(),
+                    outcome.loaded.effective
+                ));
+            }
+            Err(more) => problems.0.extend(more.0),
+        }
+    }
+    say(&problems);
+    if problems.has_errors() {
+        return Exit::Misused;
+    }
+    print(&text);
+    Exit::Fine
+}
+
+/// Sinks' files and agents' files.
+fn by_kind(files: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    files
+        .iter()
+        .cloned()
+        .partition(|file| config::kind_of(file, &Host) == FileKind::Sink)
+}
+
+/// Says why nothing was started.
+fn fail(error: &crate::error::Error) -> Exit {
+    say(&format!("error: {error}\n"));
+    Exit::Failed
+}
+
+/// To standard output, as far as somebody reads it.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// To standard error.
+fn say(text: &impl std::fmt::Display) {
+    let _ = write!(io::stderr(), "{text}");
+}
