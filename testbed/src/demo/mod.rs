@@ -475,7 +475,7 @@ impl Demo<'_> {
 
     fn stay(&self, dir: &TestDir, admin: [&str; 2]) -> Result<()> {
         let story = &self.story;
-        let line = |name: &str, what: &str| story.say(format_args!("    {name:<16}  {what}"));
+        let line = |name: &str, what: &str| story.say(format_args!("    {name:<18}  {what}"));
         story.heading("It stays up, and records flow again. Have a look:");
         let es = self.cluster.elasticsearch.url();
         let newest = format!("{es}/{INDICES}/_search?size=3&sort=@timestamp:desc&pretty");
@@ -483,7 +483,7 @@ impl Demo<'_> {
         let http = self.cluster.hdfs.http().base();
         line(
             "committed files",
-            &format!("{http}/webhdfs/v1{BASE}/{TOPIC}?op=LISTSTATUS"),
+            &format!("{http}/explorer.html#{BASE}/{TOPIC}"),
         );
         line("NameNode", http);
         for (name, admin) in ["elasticsearch", "hdfs"].into_iter().zip(admin) {
