@@ -1,6 +1,8 @@
 //! The HDFS sink against a real HDFS, through its contract alone: what a reader of the committed files sees.
 //! One HDFS for all of these tests; they take turns.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on should say where")]
+
 #[path = "hdfs_sink/feeder.rs"]
 mod feeder;
 
@@ -391,7 +393,7 @@ fn survives(base: &str, rotation_records: u64, goes: impl Fn(&Hdfs), returns: im
 fn a_frozen_namenode_is_waited_out() {
     survives(
         "/frozen",
-        250,
+        500,
         |hdfs| hdfs.namenode().freeze().expect("a freeze"),
         |hdfs| hdfs.namenode().thaw().expect("a thaw"),
     );
@@ -401,7 +403,7 @@ fn a_frozen_namenode_is_waited_out() {
 fn a_killed_namenode_is_waited_out() {
     survives(
         "/killed",
-        250,
+        500,
         |hdfs| hdfs.namenode().kill().expect("a kill"),
         |hdfs| hdfs.heal().expect("a start"),
     );
@@ -411,7 +413,7 @@ fn a_killed_namenode_is_waited_out() {
 fn safe_mode_is_waited_out() {
     survives(
         "/safe-mode",
-        250,
+        500,
         |hdfs| {
             hdfs.admin(&["-safemode", "enter"]).expect("safe mode");
         },

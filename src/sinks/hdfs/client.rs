@@ -60,6 +60,15 @@ pub struct Writer {
     instance: Arc<Instance>,
 }
 
+/// Why a file isn't closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unclosed {
+    /// The DataNodes don't have its bytes.
+    Broken(Error),
+    /// Perhaps it is.
+    Unclear(Error),
+}
+
 impl Hdfs {
     /// Access as the settings say. Nothing is connected yet.
     pub fn new(settings: &HdfsSettings) -> Self {
@@ -188,7 +197,12 @@ impl Hdfs {
     pub async fn create_whole(&self, path: &str, content: Vec<u8>) -> Result<(), Failure> {
         let mut writer = self.open(path, plain_options()).await?;
         let written = match self.write(&mut writer, path, content.into()).await {
-            Ok(()) => self.close(&mut writer, path).await,
+            Ok(()) => self
+                .close(&mut writer, path)
+                .await
+                .map_err(|failed| match failed {
+                    Unclosed::Broken(why) | Unclosed::Unclear(why) => why,
+                }),
             failed => failed,
         };
         written.map_err(|why| {
@@ -219,15 +233,26 @@ impl Hdfs {
         Err(failure.into_error())
     }
 
-    /// Closes a file. After a failure nobody knows whether it is closed.
-    pub async fn close(&self, writer: &mut Writer, path: &str) -> Result<(), Error> {
+    /// Closes a file.
+    pub async fn close(&self, writer: &mut Writer, path: &str) -> Result<(), Unclosed> {
         let closed = self.bounded(writer.inner.close()).await;
-        let failure = match closed {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => self.failed(&writer.instance, "close", path, error),
-            Err(timeout) => self.hung(&writer.instance, "close", path, timeout),
-        };
-        Err(failure.into_error())
+        match closed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let is_broken = matches!(error, HdfsError::DataTransferError(_));
+                let why = self
+                    .failed(&writer.instance, "close", path, error)
+                    .into_error();
+                Err(match is_broken {
+                    true => Unclosed::Broken(why),
+                    false => Unclosed::Unclear(why),
+                })
+            }
+            Err(timeout) => {
+                let hung = self.hung(&writer.instance, "close", path, timeout);
+                Err(Unclosed::Unclear(hung.into_error()))
+            }
+        }
     }
 
     async fn call<T, F>(
@@ -329,10 +354,13 @@ impl Hdfs {
 }
 
 /// What of Hadoop's own configuration is ours to decide: reads go to the active NameNode, never to an observer
-/// (its view may be stale), and we do our own waiting between tries.
+/// (its view may be stale), and we do our own waiting between tries, so only the NameNodes of one name service
+/// are tried in turn.
 fn overrides(url: &str) -> Vec<(String, String)> {
+    let is_one_namenode = url::Url::parse(url).is_ok_and(|url| url.port().is_some());
+    let attempts = if is_one_namenode { "0" } else { "4" };
     let mut overrides = vec![
-        ("dfs.client.failover.max.attempts".into(), "4".into()),
+        ("dfs.client.failover.max.attempts".into(), attempts.into()),
         ("dfs.client.failover.sleep.base.millis".into(), "100".into()),
         ("dfs.client.failover.sleep.max.millis".into(), "1000".into()),
     ];

@@ -82,10 +82,24 @@ impl Ledger {
         self.next
     }
 
-    /// How many files are open, or being closed.
+    /// How many files are open in HDFS at the most: a partition's commits are made one after another, and
+    /// what comes later isn't created before.
     pub fn num_files(&self) -> usize {
+        self.num_held_files().max(self.num_files_in_flight())
+    }
+
+    /// Whether another bucket would make it more.
+    pub fn would_grow(&self) -> bool {
+        self.num_held_files() >= self.num_files_in_flight()
+    }
+
+    fn num_held_files(&self) -> usize {
         let sealed = self.sealed.iter().map(|sealed| sealed.files.len());
-        self.files.len() + sealed.chain(self.in_flight.iter().copied()).sum::<usize>()
+        self.files.len() + sealed.sum::<usize>()
+    }
+
+    fn num_files_in_flight(&self) -> usize {
+        self.in_flight.iter().copied().max().unwrap_or(0)
     }
 
     /// How many files the open range has.

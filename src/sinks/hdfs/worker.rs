@@ -360,7 +360,7 @@ impl Sink for HdfsSink {
         let bucket = self.partitioner.bucket(record.timestamp_ms);
         let num_files = match self.slots.get(&record.slot).map(|seat| &seat.state) {
             Some(State::Open(ledger)) if record.offset < ledger.next() => return Ok(()),
-            Some(State::Open(ledger)) if ledger.has_file(bucket) => 0,
+            Some(State::Open(ledger)) if ledger.has_file(bucket) || !ledger.would_grow() => 0,
             Some(State::Open(_)) => self.num_files(),
             // It failed; what comes is read again after the next opening.
             _ => return Ok(()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::budget::{Budget, Chunk, FilePermit};
-use super::client::{Hdfs, Writer};
+use super::client::{Hdfs, Unclosed, Writer};
 use super::compress::Compressor;
 use super::failure::Failure;
 use crate::config::settings::Compression;
@@ -98,10 +98,14 @@ impl Files {
             .map_err(|error| broken(&file.path, &error))?;
         self.put(file, rest).await?;
         let bytes = file.written.load(Ordering::Relaxed);
-        if let Err(why) = self.hdfs.close(&mut file.writer, &file.path).await {
-            self.settle_close(&file.path, bytes, why).await?;
+        match self.hdfs.close(&mut file.writer, &file.path).await {
+            Ok(()) => Ok(bytes),
+            Err(Unclosed::Broken(why)) => Err(why),
+            Err(Unclosed::Unclear(why)) => {
+                self.settle_close(&file.path, bytes, why).await?;
+                Ok(bytes)
+            }
         }
-        Ok(bytes)
     }
 
     async fn put(&self, file: &mut TempFile, data: Vec<u8>) -> Result<u64, Error> {
