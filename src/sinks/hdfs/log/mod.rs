@@ -40,6 +40,10 @@ pub mod names;
 mod opening;
 mod publish;
 mod roll;
+#[cfg(test)]
+mod step_tests;
+#[cfg(test)]
+mod word_tests;
 
 pub use entry::{Entry, FileEntry, Identity, VERSION};
 pub use machine::{CommitLog, Guards};
