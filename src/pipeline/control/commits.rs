@@ -83,6 +83,12 @@ impl Control {
         self.commits.last_number
     }
 
+    /// These were never sent.
+    pub(super) fn forget_commits(&mut self, numbers: &[u64]) {
+        let sent = |commit: &InFlight| !numbers.contains(&commit.number);
+        self.commits.in_flight.retain(sent);
+    }
+
     /// The newest commit that isn't answered and is about one of these partitions, and since when.
     pub(super) fn unanswered(&self, slots: &[Slot]) -> Option<(u64, Instant)> {
         let about = |commit: &&InFlight| commit.parts.iter().any(|(slot, ..)| slots.contains(slot));

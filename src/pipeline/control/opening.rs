@@ -98,9 +98,13 @@ impl Control {
                 partition.tracker = None;
                 offset
             }
-            None => location
-                .start
-                .max(partition.floor.unwrap_or(location.start)),
+            // Without a committed offset the reset policy would choose anew: what this process has chosen
+            // stays, since its commit may be on its way.
+            None => match (partition.committed, partition.floor) {
+                (_, None) => location.start,
+                (None, Some(floor)) => floor,
+                (Some(committed), Some(floor)) => committed.max(floor),
+            },
         };
         partition.state = State::Opening;
         out.push(Action::Open(Assignment {
@@ -166,7 +170,7 @@ impl Control {
         let (Some(tracker), Some(location)) = (&partition.tracker, &partition.location) else {
             return;
         };
-        let resume = tracker.next();
+        let (resume, committable) = (tracker.next(), tracker.committable());
         let policy = match policy {
             OffsetLost::Stop if partition.released => OffsetLost::Earliest,
             policy => policy,
@@ -177,7 +181,8 @@ impl Control {
             Start::Skipping { at, lost, reason } => {
                 out.push(Action::Tell(Notice::Skipped(id, lost, reason)));
                 if at < resume {
-                    partition.sent_back_to = Some(at);
+                    // Closing gives up what is in flight: that is read again, too.
+                    partition.sent_back_to = Some(at.min(committable));
                     out.push(Action::Close(slot, partition.epoch));
                     self.locate(slot, out);
                     return;

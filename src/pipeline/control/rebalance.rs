@@ -124,7 +124,29 @@ impl Control {
                 self.remove(id);
             }
         }
+        self.withdraw_commits(&released, out);
         out.push(Action::Release(released));
+    }
+
+    /// A commit that was decided on but not sent yet must not be about partitions that are lost.
+    fn withdraw_commits(&mut self, lost: &[TopicPartition], out: &mut Vec<Action>) {
+        let mut withdrawn = Vec::new();
+        out.retain_mut(|action| {
+            let Action::Commit(number, commits) = action else {
+                return true;
+            };
+            commits.retain(|commit| !lost.contains(&commit.partition));
+            if commits.is_empty() {
+                withdrawn.push(*number);
+            }
+            !commits.is_empty()
+        });
+        self.forget_commits(&withdrawn);
+        if let Some(revocation) = &mut self.revocation {
+            revocation
+                .commit
+                .take_if(|(number, _)| withdrawn.contains(number));
+        }
     }
 
     fn drain_for_release(&mut self, id: &TopicPartition, out: &mut Vec<Action>) {

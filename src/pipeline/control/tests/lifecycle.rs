@@ -21,6 +21,27 @@ fn a_first_position_is_durable_before_the_first_record() {
 }
 
 #[test]
+fn a_first_position_is_chosen_once() {
+    // `latest` was 500 when it was first asked; opened again it is 900, and 400 records would be skipped.
+    Script::new("opened again before the first commit was answered", rules())
+        .assigned(&[0])
+        .located(0, 1, fresh(500, 0, 500))
+        .opened(0, 1, 500)
+        .rewind(0, 1)
+        .after_ms(200)
+        .located(0, 2, fresh(900, 0, 900))
+        .does(&[
+            "locate 0 e1",
+            "open 0 e1 from 500",
+            "commit #1 0=500 le-1",
+            "stop 0",
+            "close s0 e1",
+            "locate 0 e2",
+            "open 0 e2 from 500",
+        ]);
+}
+
+#[test]
 fn a_known_position_starts_at_once_and_lets_the_broker_tell_a_truncation() {
     Script::new("known position", rules())
         .assigned(&[0])

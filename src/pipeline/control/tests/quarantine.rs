@@ -256,6 +256,26 @@ fn a_truncation_that_the_broker_tells_stops_the_partition() {
 }
 
 #[test]
+fn a_truncation_that_a_policy_accepts_reads_again_what_was_in_flight() {
+    let mut rules = rules();
+    rules.on_offset_lost = OffsetLost::Latest;
+    let mut s = Script::running("truncated with records in flight", rules, 41);
+    s.take(0, 41, 88);
+    s.acked(0, 1, 66, 88)
+        .broken(0, Broken::Truncated("ends at 80".to_owned()))
+        .located(0, 1, at(41, 0, 80))
+        .does(&[
+            "stop 0",
+            "locate 0 e1",
+            "skipped 0 [80, 88) truncated",
+            "close s0 e1",
+            "locate 0 e2",
+        ])
+        .located(0, 2, at(41, 0, 80))
+        .does(&["open 0 e2 from 41"]);
+}
+
+#[test]
 fn what_lets_the_broker_tell_a_truncation_survives_idle_partitions() {
     // The committed offset carries leader epoch 7. Committing it again without would blind the next owner.
     let mut s = Script::running("idle for a day", rules(), 10);

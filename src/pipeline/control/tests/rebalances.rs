@@ -166,6 +166,42 @@ fn lost_partitions_are_closed_and_nothing_is_committed() {
 }
 
 #[test]
+fn a_commit_decided_in_the_same_breath_as_the_loss_is_not_sent() {
+    let mut s = Script::running("revoked and lost in one poll", rules(), 0);
+    s.take(0, 0, 10);
+    s.acked(0, 1, 0, 10)
+        .revoked(&[0])
+        .drained(0, 1)
+        .lost(&[0])
+        .does(&["stop 0", "drain s0 e1", "close s0 e1", "release 0 0"]);
+    let mut s = Script::running("told to end, then lost", rules(), 0);
+    s.take(0, 0, 10);
+    s.acked(0, 1, 0, 5)
+        .sink_goes_down()
+        .shut_down_within_ms(30_000)
+        .does(&[
+            "commit #1 0=5 le7",
+            "stop 0",
+            "close s0 e1",
+            "commit #2 0=5 le7",
+        ]);
+    let mut s = Script::running("told to end, then lost", rules(), 0);
+    s.take(0, 0, 10);
+    s.sink_goes_down()
+        .acked(0, 1, 0, 5)
+        .shut_down_within_ms(30_000)
+        .lost(&[0])
+        .after_ms(10)
+        .does(&[
+            "stop 0",
+            "close s0 e1",
+            "release 0",
+            "released 0 clean=false",
+        ]);
+    assert_eq!(s.finished(), Some(false));
+}
+
+#[test]
 fn lost_while_being_revoked_is_released_without_a_commit() {
     let mut s = Script::running("revoked, then lost", rules(), 0);
     s.take(0, 0, 10);
