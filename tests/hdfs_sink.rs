@@ -1,7 +1,10 @@
 //! The HDFS sink against a real HDFS, through its contract alone: what a reader of the committed files sees.
 //! One HDFS for all of these tests; they take turns.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can't go on should say where"
+)]
 
 #[path = "hdfs_sink/feeder.rs"]
 mod feeder;

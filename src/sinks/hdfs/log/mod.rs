@@ -35,6 +35,7 @@
 
 mod commit;
 mod entry;
+mod guards;
 mod machine;
 pub mod names;
 mod opening;
@@ -46,7 +47,9 @@ mod step_tests;
 mod word_tests;
 
 pub use entry::{Entry, FileEntry, Identity, VERSION};
-pub use machine::{CommitLog, Guards};
+#[doc(hidden)]
+pub use guards::Guards;
+pub use machine::CommitLog;
 
 use crate::error::Error;
 use crate::offsets::Range;
