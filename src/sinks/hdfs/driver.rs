@@ -160,11 +160,6 @@ impl Driver {
         self.log.folder()
     }
 
-    /// What waits after failures.
-    pub fn patience(&mut self) -> &mut Patience {
-        &mut self.patience
-    }
-
     /// Performs what follows from `event`, until there is nothing more to do.
     async fn drive(
         &mut self,

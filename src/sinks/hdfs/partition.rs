@@ -1,12 +1,11 @@
 //! One open partition on the sink's runtime: opens its commit log, writes its temp files, commits.
 //!
 //! The worker's half decides what goes into which file and when a range is committed; it sends [`Command`]s,
-//! which are done one after another, and gets [`Happened`] back. A task ends when its commands end (the
-//! partition was closed) or after the first failure; what it has open then goes to the reaper. Calls towards
+//! which are done in order, and gets [`Happened`] back. A task ends when its commands end (the partition was
+//! closed) or after the first failure; what it has open then goes to the reaper. Calls towards
 //! HDFS are never dropped half way: each ends within its own timeout.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -15,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::budget::Chunk;
-use super::driver::{Driver, End, Stop};
+use super::driver::{Driver, End, Patience, Stop};
 use super::failure::Failure;
 use super::log::{Commit, FileEntry, names};
-use super::writer::{Files, TempFile};
+use super::writer::{Files, Reaper, TempFile};
 use crate::error::Error;
 use crate::metrics::SinkMetrics;
 use crate::offsets::{Epoch, Range};
@@ -121,6 +120,8 @@ pub struct PartitionTask {
     pub driver: Driver,
     /// What files need.
     pub files: Files,
+    /// Waits after failures of files.
+    pub patience: Patience,
     /// The owner's id: part of the temp files' names.
     pub owner: String,
     /// How long to wait before opening, after earlier failures.
@@ -135,89 +136,140 @@ pub struct PartitionTask {
 
 impl PartitionTask {
     /// Runs until the partition is closed or something fails.
-    pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    pub async fn run(self, commands: mpsc::UnboundedReceiver<Command>) {
         let mut last_word = LastWord {
             report: self.report.clone(),
             end: None,
         };
-        let mut open = HashMap::new();
-        let end = match self.work(&mut commands, &mut open).await {
-            Ok(()) => End::Closed,
-            Err(end) => end,
-        };
-        for (_, file) in open {
-            self.files.reaper.file(file);
-        }
-        last_word.end = Some(end);
+        let end = self.work(commands).await.err();
+        last_word.end = Some(end.unwrap_or(End::Closed));
     }
 
-    async fn work(
-        &mut self,
-        commands: &mut mpsc::UnboundedReceiver<Command>,
-        open: &mut HashMap<FileNumber, TempFile>,
-    ) -> Result<(), End> {
+    async fn work(mut self, commands: mpsc::UnboundedReceiver<Command>) -> Result<(), End> {
         self.stop.or(tokio::time::sleep(self.delay)).await?;
-        self.driver.patience().wait_until_closed().await?;
+        self.patience.wait_until_closed().await?;
         let resume = self.driver.open().await?;
         self.report.say(Happened::Opened(resume));
-        let mut next_temp = 0;
-        while let Some(command) = commands.recv().await {
-            if self.stop.is_set() {
-                break;
-            }
+        let folder = self.driver.folder().to_owned();
+        let (jobs, closed_ranges) = mpsc::unbounded_channel();
+        let mut committing = Committing {
+            driver: self.driver,
+            reaper: self.files.reaper.clone(),
+            folder: folder.clone(),
+            stop: self.stop.clone(),
+            report: self.report,
+            metrics: self.metrics.clone(),
+        };
+        let writing = Writing {
+            files: self.files,
+            patience: self.patience,
+            owner: self.owner,
+            folder,
+            stop: self.stop,
+            metrics: self.metrics,
+            next_temp: 0,
+            open: HashMap::new(),
+        };
+        // A range's entry is written while the next range's files are: that saves half of a small file's time.
+        // Files are closed before others are opened, so a partition never has more open than one range has.
+        let (written, committed) =
+            tokio::join!(writing.run(commands, jobs), committing.run(closed_ranges));
+        // What the log says is the better reason.
+        committed.and(written)
+    }
+}
+
+/// A range whose files are closed.
+struct Job {
+    commit: Commit,
+    began: Instant,
+    in_flight: InFlight,
+}
+
+/// Writes and closes files.
+struct Writing {
+    files: Files,
+    patience: Patience,
+    owner: String,
+    folder: String,
+    stop: Stop,
+    metrics: SinkMetrics,
+    next_temp: u64,
+    open: HashMap<FileNumber, TempFile>,
+}
+
+impl Writing {
+    async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        jobs: mpsc::UnboundedSender<Job>,
+    ) -> Result<(), End> {
+        let result = self.obey(&mut commands, &jobs).await;
+        for (_, file) in self.open {
+            self.files.reaper.file(file);
+        }
+        result
+    }
+
+    async fn obey(
+        &mut self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+        jobs: &mpsc::UnboundedSender<Job>,
+    ) -> Result<(), End> {
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                // The commits have come to an end, and say why.
+                () = jobs.closed() => None,
+            };
+            let Some(command) = command.filter(|_| !self.stop.is_set()) else {
+                return Ok(());
+            };
             match command {
                 Command::Write {
                     file,
                     written,
                     chunk,
-                } => {
-                    let temp = match open.entry(file) {
-                        Entry::Occupied(temp) => temp.into_mut(),
-                        Entry::Vacant(free) => {
-                            free.insert(self.create(&mut next_temp, written).await?)
-                        }
-                    };
-                    self.write(temp, chunk).await?;
-                }
+                } => self.write(file, written, chunk).await?,
                 Command::Commit {
                     range,
                     leader_epoch,
                     files,
-                } => self.commit(range, leader_epoch, files, open).await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Creates a temp file under a name that was never used, as often as it takes.
-    async fn create(
-        &mut self,
-        next_temp: &mut u64,
-        written: Arc<AtomicU64>,
-    ) -> Result<TempFile, End> {
-        loop {
-            let name = names::temp(&self.owner, *next_temp);
-            *next_temp += 1;
-            let folder = self.driver.folder().to_owned();
-            let failure = match self.files.create(&folder, name, Arc::clone(&written)).await {
-                Ok(file) => {
-                    self.driver.patience().succeeded();
-                    return Ok(file);
+                } => {
+                    let (began, in_flight) = (Instant::now(), InFlight::new(&self.metrics));
+                    let files = self.close_all(files).await?;
+                    let commit = Commit {
+                        range,
+                        leader_epoch,
+                        files,
+                    };
+                    let job = Job {
+                        commit,
+                        began,
+                        in_flight,
+                    };
+                    if let Err(refused) = jobs.send(job) {
+                        throw_away(&self.files.reaper, &self.folder, &refused.0.commit);
+                    }
                 }
-                Err(failure) => failure,
-            };
-            if let Failure::NotFound(_) = failure {
-                return Err(fenced(&folder));
             }
-            let why = failure.into_error();
-            self.count_retry("create");
-            self.driver.patience().failed(&why);
-            self.driver.patience().wait(&why).await?;
         }
     }
 
-    async fn write(&mut self, file: &mut TempFile, chunk: Chunk) -> Result<(), End> {
-        match self.files.write(file, chunk).await {
+    async fn write(
+        &mut self,
+        file: FileNumber,
+        written: Arc<AtomicU64>,
+        chunk: Chunk,
+    ) -> Result<(), End> {
+        if !self.open.contains_key(&file) {
+            let temp = self.create(written).await?;
+            self.open.insert(file, temp);
+        }
+        let Some(temp) = self.open.get_mut(&file) else {
+            return Ok(());
+        };
+        match self.files.write(temp, chunk).await {
             Ok(bytes) => {
                 self.metrics.written_bytes.inc_by(bytes);
                 Ok(())
@@ -226,43 +278,38 @@ impl PartitionTask {
         }
     }
 
-    async fn commit(
-        &mut self,
-        range: Range,
-        leader_epoch: i32,
-        cuts: Vec<Cut>,
-        open: &mut HashMap<FileNumber, TempFile>,
-    ) -> Result<(), End> {
-        let began = Instant::now();
-        let num_files = cuts.len() as u64;
-        let _in_flight = InFlight::new(&self.metrics);
-        let files = self.close_all(cuts, open).await?;
-        // From here on the temp files are the log's.
-        let commit = Commit {
-            range,
-            leader_epoch,
-            files,
-        };
-        let (report, metrics) = (self.report.clone(), self.metrics.clone());
-        let mut committed = move |range| {
-            metrics.batches.inc_by(num_files);
-            metrics.write_seconds.observe(began.elapsed().as_secs_f64());
-            report.say(Happened::Committed(range));
-        };
-        self.driver.commit(commit, &mut committed).await
+    /// Creates a temp file under a name that was never used, as often as it takes.
+    async fn create(&mut self, written: Arc<AtomicU64>) -> Result<TempFile, End> {
+        loop {
+            let name = names::temp(&self.owner, self.next_temp);
+            self.next_temp += 1;
+            let created = self.files.create(&self.folder, name, Arc::clone(&written));
+            let failure = match created.await {
+                Ok(file) => {
+                    self.patience.succeeded();
+                    return Ok(file);
+                }
+                Err(failure) => failure,
+            };
+            if let Failure::NotFound(_) = failure {
+                return Err(fenced(&self.folder));
+            }
+            let why = failure.into_error();
+            self.count_retry("create");
+            self.patience.failed(&why);
+            self.patience.wait(&why).await?;
+        }
     }
 
-    /// Closes the files at once: each waits about a third of a second for the DataNodes' reports.
-    async fn close_all(
-        &mut self,
-        cuts: Vec<Cut>,
-        open: &mut HashMap<FileNumber, TempFile>,
-    ) -> Result<Vec<FileEntry>, End> {
+    /// Closes the files at once: each waits about half a second for the DataNodes' reports.
+    async fn close_all(&mut self, cuts: Vec<Cut>) -> Result<Vec<FileEntry>, End> {
         let mut closing = JoinSet::new();
+        let mut failed = None;
         for cut in cuts {
-            let Some(mut temp) = open.remove(&cut.file) else {
+            let Some(mut temp) = self.open.remove(&cut.file) else {
                 let what = format!("file {} of {} was never written", cut.file, cut.path);
-                return Err(End::Rewind(Error::unavailable(what)));
+                failed = Some(Error::unavailable(what));
+                continue;
             };
             let files = self.files.clone();
             closing.spawn(async move {
@@ -270,7 +317,7 @@ impl PartitionTask {
                 (cut, temp, closed)
             });
         }
-        let (mut entries, mut temps, mut failed) = (Vec::new(), Vec::new(), None);
+        let (mut entries, mut temps) = (Vec::new(), Vec::new());
         while let Some(joined) = closing.join_next().await {
             match joined {
                 Ok((cut, temp, Ok(bytes))) => {
@@ -296,12 +343,11 @@ impl PartitionTask {
 
     /// A write failed: either the folder isn't ours any more, or the records are read and written again.
     async fn lost(&mut self, why: Error) -> End {
-        let folder = self.driver.folder().to_owned();
-        if let Err(Failure::NotFound(_)) = self.files.hdfs.stat(&folder).await {
-            return fenced(&folder);
+        if let Err(Failure::NotFound(_)) = self.files.hdfs.stat(&self.folder).await {
+            return fenced(&self.folder);
         }
         self.count_retry("write");
-        self.driver.patience().failed(&why);
+        self.patience.failed(&why);
         End::Rewind(why)
     }
 
@@ -310,6 +356,60 @@ impl PartitionTask {
             .retries
             .get_or_create(&SinkMetrics::reason(what))
             .inc();
+    }
+}
+
+/// Commits what was closed, one range after another.
+struct Committing {
+    driver: Driver,
+    reaper: Reaper,
+    folder: String,
+    stop: Stop,
+    report: Report,
+    metrics: SinkMetrics,
+}
+
+impl Committing {
+    async fn run(&mut self, mut jobs: mpsc::UnboundedReceiver<Job>) -> Result<(), End> {
+        let mut result = Ok(());
+        while let Some(job) = jobs.recv().await {
+            if result.is_ok() && self.stop.is_set() {
+                result = Err(End::Closed);
+            }
+            if result.is_err() {
+                throw_away(&self.reaper, &self.folder, &job.commit);
+                continue;
+            }
+            result = self.commit(job).await;
+            if result.is_err() {
+                // What comes after can't be committed by this opening; whoever sends it is told.
+                jobs.close();
+            }
+        }
+        result
+    }
+
+    /// From here on the temp files are the log's.
+    async fn commit(&mut self, job: Job) -> Result<(), End> {
+        let (report, metrics) = (&self.report, &self.metrics);
+        let num_files = job.commit.files.len() as u64;
+        let mut committed = |range| {
+            metrics.batches.inc_by(num_files);
+            metrics
+                .write_seconds
+                .observe(job.began.elapsed().as_secs_f64());
+            report.say(Happened::Committed(range));
+        };
+        let result = self.driver.commit(job.commit, &mut committed).await;
+        drop(job.in_flight);
+        result
+    }
+}
+
+/// Deletes closed temp files that no entry will name.
+fn throw_away(reaper: &Reaper, folder: &str, commit: &Commit) {
+    for file in &commit.files {
+        reaper.delete(format!("{folder}/{}", file.temp));
     }
 }
 

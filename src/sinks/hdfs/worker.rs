@@ -118,11 +118,12 @@ impl HdfsSink {
             committed: assignment.committed,
             start: assignment.start,
         };
-        let patience = Patience::new(parts.circuit.clone(), stop.clone());
+        let patience = || Patience::new(parts.circuit.clone(), stop.clone());
         let hdfs = Arc::clone(&parts.files.hdfs);
         let failed = self.failures.get_mut(&assignment.partition);
         let task = PartitionTask {
-            driver: Driver::new(opening, hdfs, patience, stop.clone()),
+            driver: Driver::new(opening, hdfs, patience(), stop.clone()),
+            patience: patience(),
             files: parts.files.clone(),
             owner,
             delay: failed.map_or(Duration::ZERO, |backoff| backoff.next_delay(None)),
