@@ -368,14 +368,22 @@ pub fn unknown(path: &[String], place: Place, kind: FileKind) -> Problem {
         .filter(|k| kind.has(k) && k.section() == section)
         .collect();
     if SECRETS.contains(&name.to_lowercase().as_str()) {
-        let stem = match siblings.iter().find(|k| k.name() == format!("{name}_file")) {
-            Some(_) => name,
-            None if siblings.iter().any(|k| k.name() == "password_file") => "password",
-            None => "token",
+        let stems = [name, "password", "token"];
+        let place_of = |stem: &&&str| siblings.iter().any(|k| k.name() == format!("{stem}_file"));
+        let help = match stems.iter().find(place_of) {
+            Some(stem) => format!(
+                "put it in a file and name it by `{stem}_file`, or name an environment variable by `{stem}_env`"
+            ),
+            None if section.starts_with("kafka") => {
+                format!(
+                    "in [kafka.secret_properties]: {}",
+                    Kind::SecretProperties.help()
+                )
+            }
+            None => "config/reference.toml has the keys that name where a secret is".into(),
         };
-        return Problem::new(shown.join("."), place, "a secret doesn't stand in the configuration").help(
-            format!("put it in a file and name it by `{stem}_file`, or name an environment variable by `{stem}_env`"),
-        );
+        let what = "a secret doesn't stand in the configuration";
+        return Problem::new(shown.join("."), place, what).help(help);
     }
     let problem = Problem::new(shown.join("."), place, "there is no such key");
     let subsections = SECTIONS.iter().filter_map(|s| match s.rsplit_once('.') {

@@ -211,10 +211,16 @@ pub fn printable(text: &str) -> String {
 /// The candidate that was probably meant.
 pub fn suggest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_lowercase().replace(['-', ' '], "_");
+    let score = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let is_part = wrong.len() >= 4 && candidate.contains(&wrong);
+        let near = strsim::normalized_damerau_levenshtein(&wrong, &candidate);
+        near.max(if is_part { 0.7 } else { 0.0 })
+    };
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&wrong, candidate), candidate))
-        .filter(|(score, _)| *score >= 0.82)
+        .map(|candidate| (score(candidate), candidate))
+        .filter(|(score, _)| *score >= 0.65)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }

@@ -24,13 +24,6 @@ impl Validator<'_> {
         };
         let max_batch_bytes =
             usize::try_from(self.values.bytes("elasticsearch.max_batch_bytes")?).ok()?;
-        let memory = self.values.bytes("memory")?;
-        if self.values.is_set("elasticsearch.max_batch_bytes")
-            && 3 * max_batch_bytes as u64 > memory
-        {
-            self.error("elasticsearch.max_batch_bytes", "three batches must fit into memory: one open, one in flight, one to be tried again")
-                .push("make it smaller, or give the sink more memory".into());
-        }
         let gzip_level = self.gzip_level();
         Some(ElasticsearchSettings {
             urls: urls?,

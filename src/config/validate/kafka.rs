@@ -10,93 +10,22 @@ use super::super::kinds::{Kind, Parsed};
 use super::super::problem::{Problem, printable};
 use super::super::settings::{KafkaSettings, OffsetLost, OffsetReset, Property};
 use super::{Validator, did_you_mean};
+use crate::kafka::OWNED;
 
-/// Properties that outflow owns, with the reason.
-const OWNED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "set kafka.bootstrap_servers instead"),
-    (
-        "metadata.broker.list",
-        "set kafka.bootstrap_servers instead",
-    ),
-    ("group.id", "set kafka.group_id instead"),
-    (
-        "group.instance.id",
-        "set kafka.instance_id instead: every worker needs one of its own",
-    ),
-    (
-        "auto.offset.reset",
-        "set kafka.auto_offset_reset instead: outflow resolves it itself, and makes the first position durable",
-    ),
-    (
-        "enable.auto.commit",
-        "outflow commits what is final, and nothing else",
-    ),
-    (
-        "auto.commit.interval.ms",
-        "set kafka.commit_interval instead",
-    ),
+/// Properties that outflow owns besides those of the consumer, with the reason.
+const OWNED_TOO: &[(&str, &str)] = &[
     (
         "auto.commit.enable",
-        "outflow commits what is final, and nothing else",
-    ),
-    (
-        "enable.auto.offset.store",
-        "outflow commits what is final, and nothing else",
-    ),
-    (
-        "enable.partition.eof",
-        "outflow knows the end of a partition by its offsets",
-    ),
-    (
-        "partition.assignment.strategy",
-        "rebalances are written for cooperative-sticky: with another, every rebalance would stop every partition",
-    ),
-    (
-        "group.protocol",
-        "rebalances are written for the classic protocol",
-    ),
-    (
-        "group.remote.assignor",
-        "rebalances are written for the classic protocol",
-    ),
-    (
-        "queued.max.messages.kbytes",
-        "it follows from memory, so that memory is a limit",
-    ),
-    (
-        "queued.min.messages",
-        "it follows from memory, so that memory is a limit",
-    ),
-    (
-        "fetch.max.bytes",
-        "it follows from memory, so that memory is a limit",
-    ),
-    (
-        "statistics.interval.ms",
-        "outflow reads lag and offsets from these statistics",
+        "outflow commits what the sink has acknowledged, and nothing else",
     ),
     (
         "allow.auto.create.topics",
         "a topic that is missing is said, never created",
     ),
     (
-        "acks",
-        "dead letters and figures count only once all replicas have them",
-    ),
-    (
-        "request.required.acks",
-        "dead letters and figures count only once all replicas have them",
-    ),
-    (
-        "enable.idempotence",
-        "dead letters and figures are produced idempotently",
-    ),
-    ("transactional.id", "outflow uses no transactions"),
-    (
         "delivery.report.only.error",
         "outflow waits for every delivery report",
     ),
-    ("plugin.library.paths", "outflow loads no foreign code"),
     (
         "enable.sasl.oauthbearer.unsecure.jwt",
         "it is for tests of librdkafka alone",
@@ -332,7 +261,11 @@ impl Validator<'_> {
 
     /// Whether a property may be set here.
     fn check_property(&mut self, key: &str, name: &str, in_secrets: bool) -> bool {
-        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+        if let Some((_, reason)) = OWNED
+            .iter()
+            .chain(OWNED_TOO)
+            .find(|(owned, _)| *owned == name)
+        {
             self.error(key, "this property is outflow's own")
                 .push((*reason).into());
             return false;

@@ -200,11 +200,15 @@ impl Validator<'_> {
             };
             let needed = format_bytes(each * workers as u64);
             let mut help = vec![format!("give it memory = \"{needed}\", or fewer workers")];
-            if matches!(sink, Some(SinkSettings::Hdfs(_))) {
-                help.push(
-                    "every open HDFS file takes up to 13 MiB: see hdfs.max_open_files".into(),
-                );
-            }
+            help.extend(match sink {
+                Some(SinkSettings::Hdfs(_)) => {
+                    Some("every open HDFS file takes up to 13 MiB: see hdfs.max_open_files".into())
+                }
+                Some(SinkSettings::Elasticsearch(_)) => Some(
+                    "a worker holds up to three batches: see elasticsearch.max_batch_bytes".into(),
+                ),
+                None => None,
+            });
             self.error(key, what).extend(help);
         }
         if wanted.is_none() {
@@ -290,12 +294,9 @@ impl Validator<'_> {
 
     fn log(&mut self) -> LogSettings {
         let filter = self.values.text("log.filter").unwrap_or_default();
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&filter) {
-            self.error(
-                "log.filter",
-                format!("isn't a filter: {}", printable(&error.to_string())),
-            )
-            .push("write \"info\", \"debug\", or \"info,outflow=debug\"".into());
+        if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+            self.error("log.filter", "isn't a filter")
+                .push("write \"info\", \"debug\", or \"info,outflow=debug\"".into());
         }
         LogSettings {
             json: self.values.text("log.format").as_deref() == Some("json"),
