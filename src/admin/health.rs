@@ -33,6 +33,9 @@ pub fn not_alive(sinks: &[SinkStatus], now_ms: i64) -> Vec<String> {
 /// Why a person is needed, or work hasn't begun; empty while ready.
 pub fn not_ready(sinks: &[SinkStatus]) -> Vec<String> {
     let mut reasons = Vec::new();
+    if sinks.is_empty() {
+        reasons.push("no sink has been started yet".to_owned());
+    }
     for sink in sinks {
         let name = &sink.name;
         if sink.health.circuit != CircuitState::Closed && sink.health.needs_a_person {
@@ -58,7 +61,7 @@ pub fn not_ready(sinks: &[SinkStatus]) -> Vec<String> {
             for p in worker.partitions.iter().filter(quarantined) {
                 let (topic, number, reason) = (&p.topic, p.partition, why(&p.reason));
                 reasons.push(format!(
-                    "sink {name}: {topic}-{number} is quarantined: {reason}"
+                    "sink {name}: {topic}[{number}] is quarantined: {reason}"
                 ));
             }
         }

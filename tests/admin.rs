@@ -1,0 +1,429 @@
+//! The admin server as its clients see it: over a socket.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use outflow::admin::{Observed, Server};
+use outflow::config::settings::AdminSettings;
+use outflow::error::Error;
+use outflow::metrics::SinkMetrics;
+use outflow::offsets::TopicPartition;
+use outflow::status::{
+    CircuitState, PartitionState, PartitionStatus, SinkHealth, SinkStatus, WorkerStatus,
+};
+use prometheus_client::registry::Registry;
+use secrecy::SecretString;
+
+/// Sinks that show what they are told to show.
+#[derive(Default)]
+struct Fake {
+    sinks: Mutex<Vec<SinkStatus>>,
+    released: Mutex<Vec<String>>,
+}
+
+impl Observed for Fake {
+    fn sinks(&self) -> Vec<SinkStatus> {
+        self.sinks.lock().unwrap().clone()
+    }
+
+    fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
+        if sink != "hdfs" {
+            return Err(Error::rejected(format!("no sink is named {sink:?}")));
+        }
+        self.released.lock().unwrap().push(partition.to_string());
+        Ok(())
+    }
+}
+
+fn partition(number: i32, state: PartitionState) -> PartitionStatus {
+    let reason = (state == PartitionState::Quarantined).then(|| "a strange file".to_owned());
+    PartitionStatus {
+        topic: "events".into(),
+        partition: number,
+        epoch: 1,
+        state,
+        reason,
+        next: Some(12),
+        acked: Some(10),
+        committed: Some(9),
+        log_end: Some(15),
+        lag: Some(5),
+        acked_timestamp_ms: None,
+    }
+}
+
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}
+
+fn running(name: &str) -> SinkStatus {
+    let worker = WorkerStatus {
+        state: "running".into(),
+        partitions: vec![partition(0, PartitionState::Running)],
+        beat_ms: Some(now_ms()),
+        last_commit_ms: Some(now_ms() - 2_000),
+        ..WorkerStatus::default()
+    };
+    SinkStatus {
+        name: name.into(),
+        kind: "hdfs",
+        group: format!("outflow-{name}"),
+        state: "running".into(),
+        reason: None,
+        health: SinkHealth::default(),
+        workers: vec![worker],
+        lag: Some(5),
+    }
+}
+
+/// A served fake, and the runtime that serves it.
+struct Served {
+    fake: Arc<Fake>,
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn loopback() -> AdminSettings {
+    AdminSettings {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        token: None,
+        allow_unauthenticated: false,
+    }
+}
+
+fn serve(settings: &AdminSettings) -> Served {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let fake = Arc::new(Fake::default());
+    *fake.sinks.lock().unwrap() = vec![running("hdfs"), running("elasticsearch")];
+    let mut registry = Registry::default();
+    for sink in ["hdfs", "elasticsearch"] {
+        SinkMetrics::register(&mut registry, &sink.into())
+            .records
+            .inc_by(7);
+    }
+    let bound = runtime.block_on(Server::bind(settings, fake.clone(), registry));
+    let server = bound.unwrap().expect("it is on");
+    let port = server.address().unwrap().port();
+    runtime.spawn(server.serve());
+    Served {
+        fake,
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        _runtime: runtime,
+    }
+}
+
+impl Served {
+    fn request(&self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(0);
+        (
+            status,
+            answer
+                .split_once("\r\n\r\n")
+                .map(|(_, body)| body.to_owned())
+                .unwrap_or_default(),
+        )
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String) {
+        let headers = if headers.contains("Host:") {
+            headers.to_owned()
+        } else {
+            format!("Host: localhost\r\n{headers}")
+        };
+        self.request(&format!(
+            "{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+        ))
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path, "")
+    }
+
+    fn show(&self, change: impl FnOnce(&mut SinkStatus)) {
+        let mut sink = running("hdfs");
+        change(&mut sink);
+        *self.fake.sinks.lock().unwrap() = vec![sink];
+    }
+}
+
+#[test]
+fn an_outage_leaves_the_process_ready_and_alive() {
+    let served = serve(&loopback());
+    assert_eq!(served.get("/readyz"), (200, "ready\n".into()));
+    served.show(|sink| {
+        sink.health.circuit = CircuitState::Open;
+        sink.health.reason = Some("connection refused".into());
+        sink.workers[0].kafka_error = Some("no broker can be reached".into());
+    });
+    assert_eq!(served.get("/readyz"), (200, "ready\n".into()));
+    assert_eq!(served.get("/livez"), (200, "alive\n".into()));
+}
+
+#[test]
+fn what_a_person_must_mend_makes_it_unready_with_the_reason_and_no_restart() {
+    let served = serve(&loopback());
+    type Change = fn(&mut SinkStatus);
+    let cases: [(Change, &str); 4] = [
+        (
+            |sink| {
+                sink.health.circuit = CircuitState::Open;
+                sink.health.needs_a_person = true;
+                sink.health.reason = Some("401: wrong password".into());
+            },
+            "not ready\nsink hdfs: 401: wrong password\n",
+        ),
+        (
+            |sink| {
+                sink.workers[0]
+                    .partitions
+                    .push(partition(3, PartitionState::Quarantined))
+            },
+            "not ready\nsink hdfs: events[3] is quarantined: a strange file\n",
+        ),
+        (
+            |sink| {
+                sink.workers[0].state = "restarting".into();
+                sink.workers[0].reason = Some("no memory".into());
+            },
+            "not ready\nsink hdfs: worker 0 is restarting: no memory\n",
+        ),
+        (
+            |sink| {
+                sink.workers[0].kafka_needs_a_person = true;
+                sink.workers[0].kafka_error = Some("topic events doesn't exist".into());
+            },
+            "not ready\nsink hdfs: worker 0: Kafka: topic events doesn't exist\n",
+        ),
+    ];
+    for (change, expected) in cases {
+        served.show(change);
+        assert_eq!(served.get("/readyz"), (503, expected.into()));
+        assert_eq!(served.get("/livez").0, 200);
+    }
+    *served.fake.sinks.lock().unwrap() = Vec::new();
+    assert_eq!(served.get("/readyz").0, 503, "nothing has started yet");
+}
+
+#[test]
+fn only_a_wedged_worker_is_not_alive() {
+    let served = serve(&loopback());
+    served.show(|sink| sink.workers[0].beat_ms = Some(now_ms() - 300_000));
+    let (code, text) = served.get("/livez");
+    assert_eq!(code, 503);
+    assert!(
+        text.starts_with("not alive\nsink hdfs: worker 0 hasn't moved for 30"),
+        "{text}"
+    );
+}
+
+#[test]
+fn metrics_have_counters_and_gauges_of_every_sink_each_family_once() {
+    let served = serve(&loopback());
+    let (code, text) = served.get("/metrics");
+    assert_eq!(code, 200);
+    for line in [
+        "outflow_records_total{sink=\"hdfs\"} 7",
+        "outflow_records_total{sink=\"elasticsearch\"} 7",
+        "outflow_partition_lag{sink=\"hdfs\",topic=\"events\",partition=\"0\"} 5",
+        "outflow_partition_committed_offset{sink=\"hdfs\",topic=\"events\",partition=\"0\"} 9",
+        "outflow_circuit_state{sink=\"hdfs\"} 0",
+        "outflow_quarantined_partitions{sink=\"hdfs\"} 0",
+        "outflow_workers{sink=\"hdfs\",state=\"running\"} 1",
+    ] {
+        assert!(
+            text.lines().any(|l| l.trim_end_matches(".0") == line),
+            "{line} isn't in\n{text}"
+        );
+    }
+    let age = text
+        .lines()
+        .find_map(|l| l.strip_prefix("outflow_commit_age_seconds{sink=\"hdfs\",worker=\"0\"} "));
+    assert!(
+        age.and_then(|a| a.parse::<f64>().ok())
+            .is_some_and(|age| age >= 2.0),
+        "{text}"
+    );
+    let mut heads: Vec<_> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
+    let all = heads.len();
+    heads.sort_unstable();
+    heads.dedup();
+    assert_eq!(heads.len(), all, "a family comes twice");
+    assert!(text.ends_with("# EOF\n"));
+    // A partition that was revoked is gone from the metrics, too.
+    served.show(|sink| sink.workers[0].partitions.clear());
+    assert!(!served.get("/metrics").1.contains("outflow_partition_lag"));
+}
+
+#[test]
+fn status_is_every_sink_as_json() {
+    let (code, text) = serve(&loopback()).get("/api/v1/status");
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(code, 200);
+    assert_eq!(status[0]["name"], "hdfs");
+    assert_eq!(status[0]["workers"][0]["partitions"][0]["state"], "running");
+    assert_eq!(status[1]["group"], "outflow-elasticsearch");
+}
+
+const RELEASE: &str = "/api/v1/sinks/hdfs/partitions/events/3/release";
+
+#[test]
+fn a_quarantined_partition_is_released_by_a_post_alone() {
+    let served = serve(&loopback());
+    assert_eq!(served.get(RELEASE).0, 405);
+    assert_eq!(served.ask("POST", RELEASE, "").0, 200);
+    assert_eq!(*served.fake.released.lock().unwrap(), ["events[3]"]);
+    let (code, text) = served.ask("POST", &RELEASE.replace("hdfs", "hfds"), "");
+    assert_eq!(
+        (code, text.as_str()),
+        (404, "{\"error\":\"no sink is named \\\"hfds\\\"\"}")
+    );
+    assert_eq!(
+        served.ask("POST", &RELEASE.replace("/3/", "/x/"), "").0,
+        400
+    );
+    assert_eq!(served.get("/nothing").0, 404);
+}
+
+#[test]
+fn a_web_page_can_neither_read_nor_act() {
+    let served = serve(&loopback());
+    let port = served.address.port();
+    assert_eq!(
+        served
+            .ask("GET", "/api/v1/status", "Host: evil.example\r\n")
+            .0,
+        403,
+        "rebinding"
+    );
+    assert_eq!(
+        served
+            .ask("GET", "/livez", &format!("Host: [::1]:{port}\r\n"))
+            .0,
+        200
+    );
+    assert_eq!(
+        served
+            .ask("POST", RELEASE, "Origin: https://evil.example\r\n")
+            .0,
+        403
+    );
+    assert_eq!(served.ask("POST", RELEASE, "Origin: null\r\n").0, 403);
+    assert!(served.fake.released.lock().unwrap().is_empty());
+}
+
+#[test]
+fn beyond_loopback_a_token_decides() {
+    let token = Some(SecretString::from("s3cret"));
+    let listen = Some("0.0.0.0:0".parse().unwrap());
+    let served = serve(&AdminSettings {
+        listen,
+        token,
+        allow_unauthenticated: false,
+    });
+    served.show(|sink| sink.workers[0].state = "restarting".into());
+    let right = "Authorization: Bearer s3cret\r\n";
+    for (path, without, with) in [
+        ("/metrics", 401, 200),
+        ("/api/v1/status", 401, 200),
+        ("/livez", 200, 200),
+    ] {
+        assert_eq!(served.get(path).0, without, "{path}");
+        assert_eq!(served.ask("GET", path, right).0, with, "{path}");
+        assert_eq!(
+            served.ask("GET", path, "Authorization: Bearer s3cre\r\n").0,
+            without,
+            "{path}"
+        );
+    }
+    // A probe learns that, not why.
+    assert_eq!(
+        served.get("/readyz"),
+        (503, "not ready\nthe reasons need the token\n".into())
+    );
+    assert!(
+        served
+            .ask("GET", "/readyz", right)
+            .1
+            .contains("worker 0 is restarting")
+    );
+    assert_eq!(served.ask("POST", RELEASE, "").0, 401);
+    assert_eq!(served.ask("POST", RELEASE, right).0, 200);
+}
+
+#[test]
+fn without_a_token_nobody_acts_from_outside() {
+    let listen = Some("0.0.0.0:0".parse().unwrap());
+    let served = serve(&AdminSettings {
+        listen,
+        token: None,
+        allow_unauthenticated: true,
+    });
+    assert_eq!(served.get("/metrics").0, 200);
+    let (code, text) = served.ask("POST", RELEASE, "");
+    assert_eq!(
+        (code, text.as_str()),
+        (
+            403,
+            "{\"error\":\"actions need a token: configure admin.token_file\"}"
+        )
+    );
+}
+
+#[test]
+fn a_head_without_an_end_is_refused() {
+    let served = serve(&loopback());
+    let (code, _) = served.request(&format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+        "x".repeat(64_000)
+    ));
+    assert_eq!(code, 431);
+    assert_eq!(served.get("/livez").0, 200);
+}
+
+#[test]
+fn a_taken_port_is_said_with_what_to_do() {
+    let served = serve(&loopback());
+    let settings = AdminSettings {
+        listen: Some(served.address),
+        ..loopback()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let bound = runtime.block_on(Server::bind(
+        &settings,
+        served.fake.clone(),
+        Registry::default(),
+    ));
+    let (port, next) = (served.address.port(), served.address.port() + 1);
+    assert_eq!(
+        bound.err().unwrap().what,
+        format!(
+            "admin.listen: port {port} of 127.0.0.1 is taken by another process: stop it, or choose another \
+             (--set admin.listen=127.0.0.1:{next}), or \"off\""
+        )
+    );
+}
