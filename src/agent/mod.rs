@@ -166,6 +166,9 @@ impl<'a> Agent<'a> {
     }
 
     fn tell(&mut self, trouble: Option<String>) {
+        if trouble.is_some() && self.buffer.is_empty() {
+            return;
+        }
         match (&self.told.trouble, &trouble) {
             (None, None) => return,
             (Some(_), None) => info!("the brokers take figures again"),

@@ -293,7 +293,7 @@ impl Check {
             if (start..=end).contains(offset) {
                 continue;
             }
-            let subject = format!("{topic}-{partition}");
+            let subject = format!("{topic}[{partition}]");
             let what = format!("is committed at {offset}, and the log has [{start}, {end})");
             self.findings.push(match policy {
                 OffsetLost::Stop => Finding::wrong(
