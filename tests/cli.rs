@@ -1,0 +1,319 @@
+//! The real binary: arguments, exit codes, signals. No servers: what it does with them is tested elsewhere.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+fn outflow() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OUTFLOW_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    finish(outflow().args(args).output().unwrap())
+}
+
+fn finish(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap_or(-1),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path: PathBuf = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+/// Nothing listens at any of these.
+const NOWHERE: &str = "name = \"x\"\nshutdown_timeout = \"3s\"\n[kafka]\nbootstrap_servers = \"127.0.0.1:1\"\n\
+    topics = [\"t\"]\ndrain_timeout = \"1s\"\n[elasticsearch]\nurls = [\"http://127.0.0.1:1\"]\n\
+    [admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+
+#[test]
+fn help_tells_commands_exit_codes_and_signals() {
+    let (code, out, _) = run(&["--help"]);
+    assert_eq!(code, 0);
+    for word in [
+        "run ",
+        "check ",
+        "config ",
+        "agent ",
+        "Exit codes:",
+        "130",
+        "SIGTERM",
+        "OUTFLOW_KAFKA__",
+        "--set",
+    ] {
+        assert!(out.contains(word), "{word}");
+    }
+    for command in ["run", "check", "config", "agent"] {
+        let (code, out, _) = run(&[command, "--help"]);
+        assert!(
+            code == 0 && out.contains("--config <FILE>"),
+            "{command}: {out}"
+        );
+    }
+    assert_eq!(
+        run(&["--version"]),
+        (
+            0,
+            format!("outflow {}\n", env!("CARGO_PKG_VERSION")),
+            String::new()
+        )
+    );
+}
+
+#[test]
+fn wrong_arguments_exit_with_2_and_say_what_is_right() {
+    for (args, word) in [
+        (&["chek"][..], "'check'"),
+        (&["run"][..], "--config <FILE>"),
+        (&["check", "--confg", "x"][..], "'--config'"),
+        (&[][..], "Usage"),
+    ] {
+        let (code, _, err) = run(args);
+        assert!(code == 2 && err.contains(word), "{args:?}: {code} {err}");
+    }
+}
+
+#[test]
+fn a_typo_is_said_with_file_and_line_by_every_command() {
+    let folder = Folder::new();
+    let file = folder.file("sink.toml", &NOWHERE.replace("topics", "topcis"));
+    for command in ["run", "check", "config"] {
+        let (code, out, err) = run(&[command, "--config", &file]);
+        assert_eq!((code, out.as_str()), (2, ""), "{command}");
+        assert!(err.contains(&format!("--> {file}:5:1")), "{err}");
+        assert!(err.contains("did you mean `topics`?"), "{err}");
+        assert!(
+            err.ends_with("error: 2 problems in the configuration; nothing was started\n"),
+            "{err}"
+        );
+    }
+}
+
+#[test]
+fn files_of_the_other_kind_are_told_where_they_belong() {
+    let (code, _, err) = run(&["run", "--config", "config/agent.toml"]);
+    assert!(
+        code == 2 && err.contains("start it with `outflow agent --config`"),
+        "{err}"
+    );
+    let (code, _, err) = run(&["agent", "--config", "config/hdfs.toml"]);
+    assert!(
+        code == 2 && err.contains("start it with `outflow run --config`"),
+        "{err}"
+    );
+}
+
+#[test]
+fn the_examples_are_valid() {
+    let files = [
+        "config/elasticsearch.toml",
+        "config/hdfs.toml",
+        "config/agent.toml",
+    ];
+    let (code, out, err) = run(&[&["check", "--config"], &files[..]].concat());
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(
+        out,
+        files
+            .map(|file| format!("{file}: the configuration is valid\n"))
+            .concat()
+    );
+}
+
+#[test]
+fn the_effective_configuration_is_shown_without_secrets() {
+    let folder = Folder::new();
+    let text = NOWHERE.replace(
+        "[admin]",
+        "user = \"me\"\npassword_env = \"ES_PASSWORD\"\n[admin]",
+    );
+    let file = folder.file("sink.toml", &text);
+    let output = outflow()
+        .args([
+            "config",
+            "--config",
+            &file,
+            "--set",
+            "elasticsearch.linger=1s",
+        ])
+        .env("ES_PASSWORD", "c4n4ry")
+        .env("OUTFLOW_KAFKA__COMMIT_INTERVAL", "2s")
+        .output();
+    let (code, out, err) = finish(output.unwrap());
+    assert_eq!(code, 0, "{err}");
+    assert!(!format!("{out}{err}").contains("c4n4ry"));
+    let squeezed: String = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        &format!("name = \"x\" # {file}:1"),
+        "commit_interval = \"2s\" # OUTFLOW_KAFKA__COMMIT_INTERVAL",
+        "linger = \"1s\" # --set elasticsearch.linger",
+        &format!("password_env = \"ES_PASSWORD\" # {file}:10"),
+        "max_in_flight = 16 # default",
+    ] {
+        assert!(squeezed.contains(line), "{line} isn't in\n{out}");
+    }
+}
+
+#[test]
+fn servers_that_are_away_are_said_by_check_connect() {
+    let folder = Folder::new();
+    let file = folder.file("sink.toml", NOWHERE);
+    let (code, out, err) = run(&["check", "--connect", "--config", &file]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    assert!(
+        out.contains("error: brokers 127.0.0.1:1: can't be used: "),
+        "{out}"
+    );
+    assert!(
+        out.contains("= help: check kafka.bootstrap_servers"),
+        "{out}"
+    );
+    assert!(out.contains("127.0.0.1:1"), "{out}");
+}
+
+/// A running binary and its log lines.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Running {
+        let mut child = outflow().args(args).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (line_tx, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = line_tx.send(line);
+            }
+        });
+        Running { child, lines }
+    }
+
+    /// The first line that has `word` in it.
+    fn line_with(&self, word: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut seen = Vec::new();
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            if line.contains(word) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("{word} wasn't said:\n{}", seen.join("\n"));
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn exit_code(mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it doesn't end");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn without_any_server_it_runs_answers_and_leaves_when_asked() {
+    let folder = Folder::new();
+    let file = folder.file("sink.toml", NOWHERE);
+    let running = Running::start(&["run", "--config", &file]);
+    let line: serde_json::Value = serde_json::from_str(&running.line_with("\"admin\"")).unwrap();
+    let address = line["admin"].as_str().unwrap().to_owned();
+    let mut stream = std::net::TcpStream::connect(&address).unwrap();
+    std::io::Write::write_all(
+        &mut stream,
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let other = folder.file("other.toml", &NOWHERE.replace("127.0.0.1:0", &address));
+    let (code, _, err) = run(&["run", "--config", &other]);
+    assert!(
+        code == 1 && err.contains("is taken by another process"),
+        "{code} {err}"
+    );
+
+    running.signal("-TERM");
+    running.line_with("stopping: draining within 3s");
+    let code = running.exit_code();
+    assert!(matches!(code, Some(0 | 3)), "{code:?}");
+}
+
+/// The agent without brokers has figures that it can't deliver.
+#[test]
+fn an_agent_that_must_leave_figures_behind_says_so_by_its_exit_code() {
+    let folder = Folder::new();
+    let text = "shutdown_timeout = \"1s\"\n[kafka]\nbootstrap_servers = \"127.0.0.1:1\"\n[agent]\ntopic = \"t\"\n\
+                interval = \"100ms\"\n";
+    let file = folder.file("agent.toml", text);
+    let running = Running::start(&["agent", "--config", &file]);
+    running.line_with("figures are buffered: no broker can be reached");
+    running.signal("-TERM");
+    running.line_with("unacknowledged: they are lost");
+    assert_eq!(running.exit_code(), Some(3));
+
+    let text = text.replace("1s", "5m");
+    let file = folder.file("patient.toml", &text);
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let running = Running::start(&["agent", "--config", &file]);
+        running.line_with("figures are buffered");
+        running.signal(signal);
+        running.line_with("stopping: draining within");
+        running.signal(signal);
+        assert_eq!(
+            running.exit_code(),
+            Some(code),
+            "a second signal leaves at once"
+        );
+    }
+}
