@@ -84,9 +84,9 @@ fn every_promise_holds_whatever_happens() {
     not_idle(&total.lock().unwrap(), seeds);
 }
 
-/// I5: an outage of hours is waited out without a rebalance, and work resumes by itself soon after.
+/// I5: an outage of an hour is waited out without a rebalance, and work resumes by itself soon after.
 #[test]
-fn an_outage_of_hours_is_waited_out() {
+fn an_outage_of_an_hour_is_waited_out() {
     for kind in [Kind::Elasticsearch, Kind::Hdfs] {
         let mut run = Run::new(Plan::quiet(kind), Rng::new(1), Journal::new(false));
         let until = |run: &mut Run, ms: u64| {
@@ -102,11 +102,11 @@ fn an_outage_of_hours_is_waited_out() {
                 .sum()
         };
         until(&mut run, 2_000);
-        let back = 4 * 3_600_000;
+        let back = 3_600_000;
         lock(&run.world).sink_down_until = back;
         until(&mut run, 6_000);
         let before = stored(&run);
-        until(&mut run, back);
+        until(&mut run, back - 1_000);
         assert_eq!(stored(&run), before, "it was down");
         until(&mut run, back + 8_000);
         assert!(stored(&run) > before, "{kind:?} hasn't resumed");
