@@ -15,9 +15,7 @@ use std::time::Duration;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
-};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
@@ -25,6 +23,7 @@ use super::client::{consumer_config, creation_error};
 use super::commit::{Commits, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
+use super::ffi::commit::{Answered, CommitQueue};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
 use super::lookup::{About, Found, Lookup};
@@ -43,7 +42,6 @@ enum Note {
     Assigned(Vec<TopicPartition>),
     Revoked(Vec<TopicPartition>),
     Lost(Vec<TopicPartition>),
-    Committed(Result<(), Error>),
     Trouble(Code, String),
     Fatal(Error),
 }
@@ -141,14 +139,6 @@ impl ConsumerContext for Context {
             self.notes.add(Note::Revoked(partitions));
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.notes.count();
-        self.notes.add(Note::Committed(commit_result(
-            result,
-            &list::from_native(offsets),
-        )));
-    }
 }
 
 fn answer(result: KafkaResult<()>) {
@@ -158,15 +148,26 @@ fn answer(result: KafkaResult<()>) {
 }
 
 /// A commit's outcome. Losing the membership outweighs other errors: those are tried again.
-fn commit_result(result: KafkaResult<()>, entries: &[Entry]) -> Result<(), Error> {
-    let whole = result.err().and_then(|error| error.rdkafka_error_code());
-    let codes = entries.iter().filter_map(|e| e.error).chain(whole);
-    let mut codes: Vec<Code> = codes.filter(|code| *code != Code::NoOffset).collect();
-    codes.sort_by_key(|code| kind(*code) != Kind::Fenced);
-    match codes.first() {
+fn commit_result(answered: &Answered) -> Result<(), Error> {
+    let codes = answered.entries.iter().filter_map(|e| e.error);
+    let codes = codes.chain(answered.error);
+    let worst = codes
+        .filter(|code| *code != Code::NoOffset)
+        .min_by_key(|code| kind(*code) != Kind::Fenced);
+    match worst {
         None => Ok(()),
-        Some(code) => Err(from_code(*code, "Kafka: offsets can't be committed")),
+        Some(code) => Err(not_committed(code)),
     }
+}
+
+fn not_committed(code: Code) -> Error {
+    from_code(code, "Kafka: offsets can't be committed")
+}
+
+/// The queues of a consumer that is open; with them it goes.
+struct Queues {
+    commits: CommitQueue<Context>,
+    data: DataQueue<Context>,
 }
 
 /// What ends a trouble that is being shown.
@@ -181,7 +182,7 @@ enum Until {
 /// A worker's consumer.
 pub struct KafkaSource {
     /// None once it is closed.
-    queue: Option<DataQueue<Context>>,
+    queues: Option<Queues>,
     lookup: Option<Lookup>,
     notes: Arc<Notes>,
     /// Disconnects when the client is gone.
@@ -225,18 +226,19 @@ impl KafkaSource {
             .create_with_context(context)
             .map_err(|error| creation_error(&error, settings))?;
         let consumer = Arc::new(consumer);
-        let queue = DataQueue::new(consumer.clone())
-            .ok_or_else(|| Error::unavailable("Kafka: the client has no room for a queue"))?;
+        let no_queue = || Error::unavailable("Kafka: the client has no room for a queue");
+        let data = DataQueue::new(consumer.clone()).ok_or_else(no_queue)?;
+        let commits = CommitQueue::new(consumer.clone()).ok_or_else(no_queue)?;
         let about = About {
             group: settings.group_id.clone(),
             topics: settings.topics.clone(),
             reset: settings.auto_offset_reset,
         };
-        let lookup = Lookup::spawn(Arc::downgrade(&consumer), queue.yielder(), about)
+        let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
-        let yielder = queue.yielder();
+        let yielder = data.yielder();
         let source = KafkaSource {
-            queue: Some(queue),
+            queues: Some(Queues { commits, data }),
             lookup: Some(lookup),
             notes,
             gone,
@@ -258,7 +260,9 @@ impl KafkaSource {
     }
 
     fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
-        self.queue.as_ref().map(|queue| queue.consumer().clone())
+        self.queues
+            .as_ref()
+            .map(|queues| queues.data.consumer().clone())
     }
 
     /// Tells the client and the lookup thread what has piled up.
@@ -271,7 +275,6 @@ impl KafkaSource {
         let Some(consumer) = self.consumer() else {
             return;
         };
-        self.send_commits(&consumer);
         let Some(plan) = self.assignment.plan() else {
             return;
         };
@@ -302,9 +305,9 @@ impl KafkaSource {
         let entries: Vec<Entry> = indices.iter().map(|index| self.entry(*index)).collect();
         for entry in &entries {
             let forwarded = self
-                .queue
+                .queues
                 .as_ref()
-                .is_some_and(|q| q.forward(&entry.partition));
+                .is_some_and(|queues| queues.data.forward(&entry.partition));
             if !forwarded {
                 tracing::warn!(partition = %entry.partition, "the partition has no queue");
             }
@@ -327,9 +330,9 @@ impl KafkaSource {
         }
     }
 
-    fn send_commits(&mut self, consumer: &BaseConsumer<Context>) {
+    fn send_commits(&mut self) {
         while let Some(next) = self.commits.next() {
-            let result = match next {
+            match next {
                 Next::Answer { numbers, gone } => {
                     let result = match gone {
                         true => Err(Error::fenced(
@@ -338,17 +341,31 @@ impl KafkaSource {
                         false => Ok(()),
                     };
                     self.committed(&numbers, &result);
-                    continue;
                 }
                 Next::Send(commits) => {
                     let entries: Vec<Entry> = commits.into_iter().map(commit_entry).collect();
-                    consumer.commit(&list::to_native(&entries), CommitMode::Async)
+                    let sent = self
+                        .queues
+                        .as_ref()
+                        .map(|queues| queues.commits.send(&entries));
+                    if let Some(Err(code)) = sent {
+                        let numbers = self.commits.answered();
+                        self.committed(&numbers, &Err(not_committed(code)));
+                    }
                 }
-            };
-            if result.is_err() {
-                let numbers = self.commits.answered();
-                self.committed(&numbers, &commit_result(result, &[]));
             }
+        }
+    }
+
+    fn hear_commits(&mut self) {
+        while let Some(answered) = self.queues.as_ref().and_then(|q| q.commits.answered()) {
+            let result = commit_result(&answered);
+            if result.is_ok() {
+                self.well(Until::Membership);
+            }
+            let numbers = self.commits.answered();
+            self.committed(&numbers, &result);
+            self.send_commits();
         }
     }
 
@@ -411,13 +428,6 @@ impl KafkaSource {
                 self.commits.forget(&partitions);
                 partitions.iter().for_each(|p| self.assignment.stop(p));
                 self.events.push_back(SourceEvent::Lost(partitions));
-            }
-            Note::Committed(result) => {
-                if result.is_ok() {
-                    self.well(Until::Membership);
-                }
-                let numbers = self.commits.answered();
-                self.committed(&numbers, &result);
             }
             Note::Trouble(code, reason) => self.client_error(code, &reason),
             Note::Fatal(error) => self.events.push_back(SourceEvent::Fatal(error)),
@@ -501,20 +511,21 @@ impl KafkaSource {
     fn begin_close(&mut self) {
         self.notes.closing.store(true, Ordering::Relaxed);
         self.lookup = None;
-        let Some(queue) = self.queue.take() else {
+        let Some(queues) = self.queues.take() else {
             return;
         };
         // A revoke that was noted and not answered would hold up the close for ever.
         answer(
-            queue
+            queues
+                .data
                 .consumer()
                 .incremental_unassign(&TopicPartitionList::new()),
         );
         // Dropping the consumer leaves the group and waits for the brokers, for ever if need be: without a
         // thread for that the client is left as it is.
-        let queue = ManuallyDrop::new(queue);
+        let queues = ManuallyDrop::new(queues);
         let closing = std::thread::Builder::new().name("kafka-close".into());
-        if let Err(error) = closing.spawn(move || drop(ManuallyDrop::into_inner(queue))) {
+        if let Err(error) = closing.spawn(move || drop(ManuallyDrop::into_inner(queues))) {
             tracing::warn!("no thread to close the Kafka client, it is left behind: {error}");
         }
     }
@@ -545,8 +556,8 @@ impl Source for KafkaSource {
             for note in self.notes.take() {
                 self.handle(note);
             }
-            self.send_commits(&consumer);
         }
+        self.hear_commits();
         self.collect_found();
         events.extend(self.events.drain(..));
     }
@@ -566,7 +577,7 @@ impl Source for KafkaSource {
 
     fn take(&mut self, max: usize, wait: Duration, deliver: &mut dyn FnMut(&Record<'_>)) -> usize {
         self.flush();
-        let Some(queue) = &mut self.queue else {
+        let Some(queues) = &mut self.queues else {
             return 0;
         };
         let assignment = &mut self.assignment;
@@ -574,37 +585,41 @@ impl Source for KafkaSource {
         let mut errors = Vec::new();
         // Records come in runs of one partition: looked up once a run.
         let mut run = None;
-        queue.consume(max, wait, &mut |message: &Message<'_>| {
-            let source = message.source();
-            let index = match run {
-                Some((last, index)) if last == source => index,
-                _ => {
-                    let topic = message.topic();
-                    let index = topic.and_then(|topic| assignment.index_of(topic, source.1));
-                    run = Some((source, index));
-                    index
+        queues
+            .data
+            .consume(max, wait, &mut |message: &Message<'_>| {
+                let source = message.source();
+                let index = match run {
+                    Some((last, index)) if last == source => index,
+                    _ => {
+                        let topic = message.topic();
+                        let index = topic.and_then(|topic| assignment.index_of(topic, source.1));
+                        run = Some((source, index));
+                        index
+                    }
+                };
+                if let Some(code) = message.error() {
+                    // From here on nothing of the partition is taken: an error moves the client's own position.
+                    if code != Code::PartitionEOF
+                        && index.is_none_or(|index| assignment.fail(index))
+                    {
+                        errors.push((index, code, message.error_text()));
+                    }
+                    return;
                 }
-            };
-            if let Some(code) = message.error() {
-                // From here on nothing of the partition is taken: an error moves the client's own position.
-                if code != Code::PartitionEOF && index.is_none_or(|index| assignment.fail(index)) {
-                    errors.push((index, code, message.error_text()));
+                let offset = message.offset();
+                if let Some(slot) = index.and_then(|index| assignment.accept(index, offset)) {
+                    delivered += 1;
+                    deliver(&Record {
+                        slot,
+                        offset,
+                        leader_epoch: message.leader_epoch(),
+                        timestamp_ms: message.timestamp_ms(),
+                        key: message.key(),
+                        value: message.value(),
+                    });
                 }
-                return;
-            }
-            let offset = message.offset();
-            if let Some(slot) = index.and_then(|index| assignment.accept(index, offset)) {
-                delivered += 1;
-                deliver(&Record {
-                    slot,
-                    offset,
-                    leader_epoch: message.leader_epoch(),
-                    timestamp_ms: message.timestamp_ms(),
-                    key: message.key(),
-                    value: message.value(),
-                });
-            }
-        });
+            });
         for (index, code, text) in errors {
             match index {
                 Some(index) => {
@@ -621,9 +636,7 @@ impl Source for KafkaSource {
 
     fn commit(&mut self, number: u64, commits: &[Commit]) {
         self.commits.submit(number, commits);
-        if let Some(consumer) = self.consumer() {
-            self.send_commits(&consumer);
-        }
+        self.send_commits();
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) {

@@ -6,7 +6,7 @@
 //! | [`consumer`] | [`KafkaSource`]: the pipeline's source, on a real consumer |
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time (pure) |
-//! | [`position`] | where a partition is read from at first (pure) |
+//! | `position` | where a partition is read from at first (pure) |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
@@ -20,7 +20,7 @@ pub mod consumer;
 mod error;
 mod ffi;
 mod lookup;
-pub mod position;
+mod position;
 mod rebalance;
 
 pub use client::OWNED;

@@ -56,13 +56,23 @@ pub(in crate::kafka) fn to_native(entries: &[Entry]) -> TopicPartitionList {
 
 /// The entries of a native list.
 pub(in crate::kafka) fn from_native(list: &TopicPartitionList) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::with_capacity(list.count());
-    for index in 0..list.count() {
-        // SAFETY: `elems` is an array of `cnt` initialised elements, `index` is below `cnt`, and the list is
-        // borrowed for the whole loop, so the topic's C string and the metadata stay where they are. The
-        // error is read as the integer that it is in C: a code that the enum doesn't know is no valid enum.
+    // SAFETY: the list is borrowed for the whole call.
+    unsafe { read(list.ptr()) }
+}
+
+/// # Safety
+///
+/// `list` is alive, and nobody writes to it.
+pub(super) unsafe fn read(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<Entry> {
+    // SAFETY: the list is alive (the caller's promise).
+    let count = usize::try_from(unsafe { (*list).cnt }).unwrap_or(0);
+    let mut entries: Vec<Entry> = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: `elems` is an array of `cnt` initialised elements, `index` is below `cnt`, and nobody writes
+        // to the list, so the topic's C string and the metadata stay where they are. The error is read as the
+        // integer that it is in C: a code that the enum doesn't know is no valid enum.
         let (topic, number, offset, epoch, metadata, error) = unsafe {
-            let element = (*list.ptr()).elems.add(index);
+            let element = (*list).elems.add(index);
             let metadata = if (*element).metadata.is_null() {
                 &[][..]
             } else {

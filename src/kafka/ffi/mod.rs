@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`queue`] | a worker's data queue, batches of borrowed messages, headers as bytes, the waker |
+//! | [`commit`] | commits whose answers come back |
 //! | [`list`] | topic partition lists with leader epochs and metadata |
 //! | [`cluster`] | topic ids, leaders, the cluster's id, cached watermarks |
 //! | [`produce`] | a record with headers of any bytes |
@@ -12,6 +13,7 @@
 #![allow(unsafe_code)]
 
 pub(super) mod cluster;
+pub(super) mod commit;
 pub(super) mod list;
 pub(super) mod produce;
 pub(super) mod queue;
