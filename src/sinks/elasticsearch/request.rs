@@ -91,6 +91,8 @@ fn understand(reply: &Reply, piece: &Piece, names_vary: bool) -> Verdict {
 /// A 400 about the request itself, which no record can cause, is the configuration's or a proxy's.
 fn is_about_the_body(error: &Rejection) -> bool {
     !error.detail.contains("unrecognized parameter")
+        // Our bodies are never empty: something on the way took it.
+        && !error.detail.contains("request body is required")
         && !error.detail.contains("Content-Type header")
         && error.reason != "security_exception"
 }
@@ -166,6 +168,11 @@ mod tests {
         let query = r#"{"error":{"type":"illegal_argument_exception",
             "reason":"request [/_bulk] contains unrecognized parameter: [x]"},"status":400}"#;
         assert!(matches!(judge_status(400, query), Verdict::Failed { .. }));
+        let lost = r#"{"error":{"type":"parse_exception","reason":"request body is required"},"status":400}"#;
+        let Verdict::Failed { error, .. } = judge_status(400, lost) else {
+            panic!("a record was blamed for a body that got lost")
+        };
+        assert_eq!(error.kind, Kind::Misconfigured);
     }
 
     #[test]

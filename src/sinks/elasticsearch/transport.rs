@@ -3,7 +3,7 @@
 //!
 //! Proxies of the environment are ignored, and a redirect to another host is an error: credentials and
 //! records go where the configuration says. Errors name the node, never a credential. A CA file is trusted
-//! besides the public authorities (the crate can't replace them), and read at the start only.
+//! besides the public authorities (the crate can't replace them), and read again when a node can't be reached.
 
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -33,14 +33,22 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Client {
     nodes: Vec<Node>,
     standing: Mutex<Nodes>,
-    gzip_level: Option<u32>,
+    settings: ElasticsearchSettings,
 }
 
 struct Node {
     /// `host:port`, for people.
     name: String,
     host: String,
-    transport: Transport,
+    url: url::Url,
+    transport: Mutex<Transport>,
+}
+
+impl Node {
+    fn transport(&self) -> Transport {
+        let transport = self.transport.lock();
+        transport.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// An answer, whatever its status.
@@ -93,7 +101,7 @@ impl Client {
         Ok(Client {
             standing: Mutex::new(Nodes::new(nodes.len())),
             nodes,
-            gzip_level: settings.gzip_level,
+            settings: settings.clone(),
         })
     }
 
@@ -128,7 +136,8 @@ impl Client {
                 body: None,
                 timeout: PING_TIMEOUT,
             })
-            .await?;
+            .await
+            .inspect_err(|_| self.read_ca_again())?;
         match reply.status {
             // Anything else is an answer of a server that is up; whether it takes records is another matter.
             429 | 502..=504 => Err(Error::unavailable(format!(
@@ -150,10 +159,32 @@ impl Client {
         use_it(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn renew(&self, node: &Node) {
+        match transport(&node.url, &node.name, &self.settings) {
+            Ok(fresh) => {
+                let mut place = node
+                    .transport
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *place = fresh;
+            }
+            // The CA file went away: the old one will do.
+            Err(error) => tracing::warn!(node = node.name, "{error}"),
+        }
+    }
+
+    fn read_ca_again(&self) {
+        if self.settings.ca_file.is_some() {
+            self.nodes.iter().for_each(|node| self.renew(node));
+        }
+    }
+
     async fn send_to(&self, node: &Node, request: Request<'_>) -> Result<Reply, Error> {
         let mut headers = HeaderMap::new();
         let mut body = request.body;
-        if let (Some(level), Some(plain)) = (self.gzip_level, body.take_if(|b| b.len() > 1_024)) {
+        if let Some(level) = self.settings.gzip_level
+            && let Some(plain) = body.take_if(|b| b.len() > 1_024)
+        {
             body = Some(compress(plain, level).await?);
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -162,7 +193,8 @@ impl Client {
             headers.insert(CONTENT_TYPE, ndjson);
         }
         let (query, timeout) = (request.query, Some(request.timeout));
-        let sent = node.transport.send(
+        let transport = node.transport();
+        let sent = transport.send(
             request.method,
             request.path,
             headers,
@@ -190,7 +222,8 @@ async fn read(node: &Node, response: Response) -> Result<Reply, Error> {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.trim().parse().ok())
         .map(Duration::from_secs);
-    // The crate can't stream: an answer that doesn't say its length is bounded by the timeout alone.
+    // The crate can't stream: an answer that doesn't say its length (Elasticsearch's to a bulk request doesn't)
+    // is bounded by filter_path and the timeout.
     if response
         .content_length()
         .is_some_and(|n| n > MAX_ANSWER_BYTES)
@@ -234,6 +267,19 @@ fn node(url: &url::Url, settings: &ElasticsearchSettings) -> Result<Node, Error>
             "urls: {name} has credentials in it; they belong into auth"
         )));
     }
+    Ok(Node {
+        transport: Mutex::new(transport(url, &name, settings)?),
+        name,
+        host,
+        url: url.clone(),
+    })
+}
+
+fn transport(
+    url: &url::Url,
+    name: &str,
+    settings: &ElasticsearchSettings,
+) -> Result<Transport, Error> {
     let agent = HeaderValue::from_static(concat!("outflow/", env!("CARGO_PKG_VERSION")));
     let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url.clone()))
         .disable_proxy()
@@ -245,14 +291,9 @@ fn node(url: &url::Url, settings: &ElasticsearchSettings) -> Result<Node, Error>
     if let Some(validation) = validation(settings)? {
         builder = builder.cert_validation(validation);
     }
-    let transport = builder
+    builder
         .build()
-        .map_err(|e| Error::misconfigured(format!("{name}: {}", root_cause(&e))))?;
-    Ok(Node {
-        name,
-        host,
-        transport,
-    })
+        .map_err(|e| Error::misconfigured(format!("{name}: {}", root_cause(&e))))
 }
 
 fn credentials(auth: &ElasticsearchAuth) -> Result<Option<Credentials>, Error> {
