@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::bulk;
-pub use crate::bulk::{EditItem, ItemFault};
+pub use crate::bulk::{EditItem, Item as BulkItem, ItemFault};
 use crate::error::{Context, Error, Result};
 use crate::rt::{block_on, runtime};
 
