@@ -156,6 +156,12 @@ impl Guarded {
             ]);
         }
         guard.arg("--").arg(&spec.program).args(&spec.args);
+        // Ours are read as outflow's own configuration; whoever starts it must say what it wants.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("OUTFLOW_") {
+                guard.env_remove(name);
+            }
+        }
         guard
             .envs(spec.env.iter().map(|(key, value)| (key, value)))
             .current_dir(&spec.dir);
