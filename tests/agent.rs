@@ -30,7 +30,15 @@ impl Drop for Turn {
 
 fn kafka() -> Turn {
     static KAFKA: OnceLock<Mutex<Kafka>> = OnceLock::new();
-    let start = || Mutex::new(Kafka::start(&KafkaOptions::default()).expect("Kafka starts"));
+    let start = || {
+        // As many brokers are: whoever asks wrongly for a topic creates it.
+        let creates = ("auto.create.topics.enable".to_owned(), "true".to_owned());
+        let options = KafkaOptions {
+            properties: vec![creates],
+            ..KafkaOptions::default()
+        };
+        Mutex::new(Kafka::start(&options).expect("Kafka starts"))
+    };
     Turn(
         KAFKA
             .get_or_init(start)

@@ -166,12 +166,11 @@ error: `kafka.properties."enable.auto.commit"`: this property is outflow's own
    | ^^^^^^^^^^^^^^^^^^^^
    = help: outflow commits what the sink has acknowledged, and nothing else
 
-error: `elasticsearch.index`: has a placeholder {yyyy.mm.dd} that means nothing
+error: `elasticsearch.index`: '{yyyy.mm.dd}' is neither {topic} nor a date such as {yyyy.MM.dd}
   --> sink.toml:14:9
    |
 14 | index = "{topic}-{yyyy.mm.dd}"
    |         ^^^^^^^^^^^^^^^^^^^^^^
-   = help: did you mean `yyyy.MM.dd`?
    = help: write index = "{topic}-{yyyy.MM.dd}": {topic}, and dates of yyyy, MM, dd and HH
 
 error: `elasticsearch.password`: a secret doesn't stand in the configuration
@@ -209,6 +208,15 @@ fn what_is_missing_is_said_once_each() {
 #[test]
 fn every_mistake_has_its_message() {
     let cases = [
+        (
+            Machine::with(
+                &format!(
+                    "{KAFKA}[elasticsearch]\nurls = [\"http://e:9200\"]\nindex = \"{{topic}}\""
+                )
+                .replace("\"t\"", "\"_t\""),
+            ),
+            "7:9 elasticsearch.index: records of \"_t\" have no valid index: '_t' starts with '-', '_', '+' or '.' | begin index with a literal text: index = \"kafka-{topic}\"",
+        ),
         (
             elasticsearch("lingr = \"5s\""),
             "7:1 elasticsearch.lingr: there is no such key | did you mean `linger`?",
@@ -251,23 +259,23 @@ fn every_mistake_has_its_message() {
         ),
         (
             elasticsearch("index = \"Logs\""),
-            "7:9 elasticsearch.index: has capitals in it, and index names are in lower case | write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH",
+            "7:9 elasticsearch.index: index names are lower-case | write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH",
         ),
         (
             elasticsearch("index = \".kibana\""),
-            "7:9 elasticsearch.index: begins with `-`, `_`, `+` or `.`, which is for Elasticsearch's own indices | write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH",
+            "7:9 elasticsearch.index: '.kibana' starts with '-', '_', '+' or '.' | write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH",
         ),
         (
             elasticsearch("index = \"<a-{now/d}>\""),
-            "7:9 elasticsearch.index: has a placeholder {now/d} that means nothing | write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH",
+            "7:9 elasticsearch.index: '{now/d}' is neither {topic} nor a date such as {yyyy.MM.dd} | write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH",
         ),
         (
             elasticsearch("allowed_indices = [\"logs-*\"]"),
-            "7:19 elasticsearch.allowed_indices: no pattern allows \"t\", where records of \"t\" go | add \"t\", or change index",
+            "7:19 elasticsearch.allowed_indices: no pattern allows \"t\", where records of \"t\" would go | add \"t\", or change index",
         ),
         (
             elasticsearch("allowed_indices = [\"a b\", \"t\"]"),
-            "7:19 elasticsearch.allowed_indices: \"a b\" has a character in it that no index name may have | write index names in lower case, with `*` for any run of characters: [\"logs-*\"]",
+            "7:19 elasticsearch.allowed_indices: \"a b\" matches no index: 'a b' has a ' ' | write index names in lower case, with `*` for any run of characters: [\"logs-*\"]",
         ),
         (
             Machine::with(&format!(

@@ -12,7 +12,6 @@
 
 mod document;
 pub mod effective;
-mod index;
 pub mod keys;
 pub mod kinds;
 mod layers;

@@ -192,7 +192,7 @@ impl std::error::Error for Problems {}
 
 /// Text from outside, fit to print: control characters escaped, and cut.
 pub fn printable(text: &str) -> String {
-    const MAX: usize = 80;
+    const MAX: usize = 160;
     let escaped: String = text
         .chars()
         .take(MAX)

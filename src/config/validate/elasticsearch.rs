@@ -1,12 +1,12 @@
 //! The Elasticsearch sink.
 
-use super::super::index;
 use super::super::kinds::Parsed;
 use super::super::problem::printable;
 use super::super::settings::{
     ElasticsearchAuth, ElasticsearchSettings, IdSource, Tombstones, WriteOp,
 };
-use super::{Validator, did_you_mean};
+use super::Validator;
+use crate::sinks::elasticsearch::index_name::{self, Template};
 
 impl Validator<'_> {
     pub(super) fn elasticsearch(&mut self, topics: &[String]) -> Option<ElasticsearchSettings> {
@@ -179,60 +179,69 @@ impl Validator<'_> {
         }
     }
 
+    /// The template and what it allows, judged by the very code that names indices.
     fn index(&mut self, topics: &[String]) -> (Option<String>, Vec<String>) {
         const KEY: &str = "elasticsearch.index";
-        const ALLOWED: &str = "elasticsearch.allowed_indices";
+        const HELP: &str =
+            "write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH";
         let Some(text) = self.values.text(KEY) else {
             return (None, Vec::new());
         };
-        let template = match index::Template::parse(&text) {
+        let template = match Template::read(&text) {
             Ok(template) => template,
             Err(why) => {
-                let help = did_you_mean(
-                    &why.placeholder,
-                    ["topic", "yyyy.MM.dd", "yyyy.MM", "yyyy.MM.dd.HH"],
-                );
-                let what = why.what;
-                let helps = self.error(KEY, what);
-                helps.extend(help);
-                helps.push("write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH".into());
+                self.error(KEY, printable(&why)).push(HELP.into());
                 return (None, Vec::new());
             }
         };
-        let mut allowed = self.values.list(ALLOWED);
+        for topic in topics {
+            if let Err(why) = index_name::validate(&template.sample(topic)) {
+                let topic = printable(topic);
+                self.error(
+                    KEY,
+                    format!(
+                        "records of {topic:?} have no valid index: {}",
+                        printable(&why)
+                    ),
+                )
+                .push("begin index with a literal text: index = \"kafka-{topic}\"".into());
+            }
+        }
+        (Some(text), self.allowed_indices(&template, topics))
+    }
+
+    fn allowed_indices(&mut self, template: &Template, topics: &[String]) -> Vec<String> {
+        const KEY: &str = "elasticsearch.allowed_indices";
+        if !self.values.is_set(KEY) {
+            let mut allowed: Vec<String> =
+                topics.iter().map(|topic| template.pattern(topic)).collect();
+            allowed.sort();
+            allowed.dedup();
+            self.derived.insert(KEY, Parsed::List(allowed.clone()));
+            return allowed;
+        }
+        let allowed = self.values.list(KEY);
         for pattern in &allowed {
-            if let Some(why) = index::wrong_pattern(pattern) {
-                self.error(ALLOWED, format!("{:?} {why}", printable(pattern)))
+            if let Err(why) = index_name::validate(&pattern.replace('*', "x")) {
+                self.error(KEY, format!("{:?} matches no index: {}", printable(pattern), printable(&why)))
                     .push("write index names in lower case, with `*` for any run of characters: [\"logs-*\"]".into());
             }
         }
-        let patterns: Vec<String> = topics.iter().map(|topic| template.pattern(topic)).collect();
-        if self.values.is_set(ALLOWED) {
-            for (topic, sample) in topics.iter().map(|topic| (topic, template.sample(topic))) {
-                if !allowed
-                    .iter()
-                    .any(|pattern| index::matches(pattern, &sample))
-                {
-                    self.error(
-                        ALLOWED,
-                        format!(
-                            "no pattern allows {sample:?}, where records of {:?} go",
-                            printable(topic)
-                        ),
-                    )
-                    .push(format!(
-                        "add {:?}, or change index",
-                        template.pattern(topic)
-                    ));
-                }
+        for topic in topics {
+            let sample = template.sample(topic);
+            if !index_name::is_allowed(&sample, &allowed) {
+                let topic = printable(topic);
+                self.error(
+                    KEY,
+                    format!("no pattern allows {sample:?}, where records of {topic:?} would go"),
+                )
+                .push(format!(
+                    "add {:?}, or change index",
+                    template.pattern(&topic)
+                ));
             }
-        } else {
-            allowed = patterns;
-            allowed.sort();
-            allowed.dedup();
-            self.derived.insert(ALLOWED, Parsed::List(allowed.clone()));
         }
-        (Some(text), allowed)
+        allowed
     }
 
     fn write_mode(&mut self) -> Option<(WriteOp, IdSource, Tombstones)> {

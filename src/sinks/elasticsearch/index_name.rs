@@ -56,29 +56,32 @@ pub struct Resolved {
 impl Template {
     /// Parses a template. Errors name the position and what is allowed there.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        let bad = |what| Error::misconfigured(format!("index = \"{text}\": {what}"));
+        Self::read(text).map_err(bad)
+    }
+
+    /// The same; what is wrong comes without the template.
+    pub fn read(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut unit_ms: Option<i64> = None;
         let mut rest = text;
         while !rest.is_empty() {
             let Some(open) = rest.find('{') else {
-                parts.push(literal(text, rest)?);
+                parts.push(literal(rest)?);
                 break;
             };
             if open > 0 {
-                parts.push(literal(text, &rest[..open])?);
+                parts.push(literal(&rest[..open])?);
             }
             let Some(length) = rest[open..].find('}') else {
-                return Err(bad(text, "a '{' without a '}'"));
+                return Err("a '{' without a '}'".into());
             };
             let inside = &rest[open + 1..open + length];
             if inside == "topic" {
                 parts.push(Part::Topic);
             } else {
                 let (date, unit) = parse_date(inside).ok_or_else(|| {
-                    let what = format!(
-                        "'{{{inside}}}' is neither {{topic}} nor a date such as {{yyyy.MM.dd}}"
-                    );
-                    bad(text, &what)
+                    format!("'{{{inside}}}' is neither {{topic}} nor a date such as {{yyyy.MM.dd}}")
                 })?;
                 unit_ms = Some(unit_ms.map_or(unit, |known| known.min(unit)));
                 parts.push(Part::Date(date));
@@ -86,7 +89,7 @@ impl Template {
             rest = &rest[open + length + 1..];
         }
         let template = Template { parts, unit_ms };
-        template.check_sample(text)?;
+        template.check_sample()?;
         Ok(template)
     }
 
@@ -160,9 +163,23 @@ impl Template {
     }
 
     /// With a harmless topic and date the template must give a valid name.
-    fn check_sample(&self, text: &str) -> Result<(), Error> {
-        let moment = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
-        validate(&self.fill("topic", Some(&moment))).map_err(|why| bad(text, &why))
+    fn check_sample(&self) -> Result<(), String> {
+        validate(&self.sample("topic"))
+    }
+
+    /// The name for a record of `topic` at the beginning of 1970.
+    pub fn sample(&self, topic: &str) -> String {
+        self.fill(topic, Some(&Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC)))
+    }
+
+    /// The pattern that matches every name for records of `topic`.
+    pub fn pattern(&self, topic: &str) -> String {
+        let part = |part: &Part| match part {
+            Part::Literal(text) => text.clone(),
+            Part::Topic => topic.to_lowercase(),
+            Part::Date(_) => "*".to_owned(),
+        };
+        self.parts.iter().map(part).collect()
     }
 }
 
@@ -193,12 +210,12 @@ fn in_window(
     Ok((moment.to_zoned(TimeZone::UTC), holds_for))
 }
 
-fn literal(template: &str, text: &str) -> Result<Part, Error> {
+fn literal(text: &str) -> Result<Part, String> {
     if text.contains('}') {
-        return Err(bad(template, "a '}' without a '{'"));
+        return Err("a '}' without a '{'".into());
     }
     if text.chars().any(char::is_uppercase) {
-        return Err(bad(template, "index names are lower-case"));
+        return Err("index names are lower-case".into());
     }
     Ok(Part::Literal(text.to_owned()))
 }
@@ -284,10 +301,6 @@ fn matches(pattern: &str, name: &str) -> bool {
         rest = &rest[at + piece.len()..];
     }
     rest.ends_with(last)
-}
-
-fn bad(template: &str, what: &str) -> Error {
-    Error::misconfigured(format!("index = \"{template}\": {what}"))
 }
 
 fn rejected(reason: &str, detail: String) -> Rejection {
