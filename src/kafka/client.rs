@@ -180,7 +180,11 @@ pub(super) fn producer_config(settings: &KafkaSettings, sink: &str) -> ClientCon
     config
         .set("linger.ms", "5")
         .set("compression.type", "lz4")
-        .set("queue.buffering.max.kbytes", "16384")
+        // The broker decides what is too large; what is under way is bounded by whoever sends.
+        .set("message.max.bytes", "1000000000")
+        .set("queue.buffering.max.kbytes", "1048576")
+        // So soon a topic that doesn't exist is said.
+        .set("topic.metadata.propagation.max.ms", "5000")
         .set("queue.buffering.max.messages", "10000");
     pass_through(&mut config, settings, |key| {
         !CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix))

@@ -485,6 +485,23 @@ fn log_offsets<C: ConsumerContext>(
         .collect())
 }
 
+/// The first and the last offset of one log; blocks up to twice the timeout.
+pub(super) fn log_bounds<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partition: &TopicPartition,
+) -> Result<(i64, i64), Error> {
+    let bound = |which| {
+        let mut offsets = log_offsets(consumer, std::slice::from_ref(partition), which)?;
+        let missing = || {
+            Err(Error::unavailable(format!(
+                "Kafka: {partition} wasn't answered"
+            )))
+        };
+        offsets.remove(partition).unwrap_or_else(missing)
+    };
+    Ok((bound(EARLIEST)?, bound(LATEST)?))
+}
+
 fn no_position(partition: &TopicPartition, group: &str) -> Error {
     Error::misconfigured(format!(
         "{partition}: group {group} has no committed offset, and kafka.auto_offset_reset is \"none\"; set it \

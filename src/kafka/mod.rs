@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`client`] | librdkafka's configuration: defaults, the user's properties, what the design owns |
 //! | [`consumer`] | [`KafkaSource`]: the pipeline's source, on a real consumer |
+//! | [`dead_letter`] | [`KafkaDeadLetters`]: refused records, read again and produced as they were |
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time (pure) |
 //! | `position` | where a partition is read from at first (pure) |
@@ -11,12 +12,12 @@
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
-#![expect(dead_code, reason = "the dead letter producer comes next")]
 
 pub mod check;
 pub mod client;
 mod commit;
 pub mod consumer;
+pub mod dead_letter;
 mod error;
 mod ffi;
 mod lookup;
@@ -25,3 +26,4 @@ mod rebalance;
 
 pub use client::OWNED;
 pub use consumer::KafkaSource;
+pub use dead_letter::KafkaDeadLetters;
