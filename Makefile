@@ -1,6 +1,7 @@
 # make demo   the whole story on real servers; DEMO_SECONDS=60, KEEP=1 stays up, PORTS=21000 other ports
 # make test   everything: set-up, format, lints, all tests against real servers
 # make lint   format and lints
+# make mutants  breaks the pipeline on purpose and demands that its tests notice (slow)
 # make build  the release binary, target/release/outflow
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ KEEP ?=
 PORTS ?=
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test lint build setup
+.PHONY: demo test lint build mutants setup
 
 demo: build
 	@exec $(TARGET)/release/testbed demo
@@ -25,6 +26,9 @@ test: lint
 lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+mutants: setup
+	@tests/mutants/run.sh
 
 build: setup
 	$(CARGO) build --release --locked --workspace --bins
