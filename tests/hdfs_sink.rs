@@ -300,32 +300,55 @@ fn what_follows_a_refused_record_waits_until_it_is_settled() {
     );
 }
 
-#[test]
-fn a_second_owner_fences_the_first() {
+/// The second owner comes when the first has taken `more` that isn't committed.
+fn fences(base: &str, more: Vec<Row>) {
     let hdfs = hdfs();
-    let (base, files) = ("/fenced", hdfs.files());
+    let files = hdfs.files();
+    let all: Vec<Row> = rows(1_000).into_iter().chain(more).collect();
+    let values = all.iter().filter_map(|row| row.value.clone());
+    let expected: Vec<String> = values.map(|v| String::from_utf8(v).unwrap()).collect();
     let mut first = Feeder::new(settings(hdfs.url(), base));
     let slot = first.add("t", 0, rows(1_000));
     first.finish(slot);
     let epoch = first.partition(slot).epoch;
     first.sink().close(slot, epoch);
-    first.partitions.get_mut(&slot).expect("it is there").rows = rows(3_000);
+    first.partitions.get_mut(&slot).expect("it is there").rows = all.clone();
     first.open(slot);
     first.run_until_taken(slot);
 
     let mut second = Feeder::new(settings(hdfs.url(), base));
-    let taken = second.add("t", 0, rows(3_000));
-    second.run_until_taken(taken);
+    let stolen = second.add("t", 0, all);
+    second.run_until_taken(stolen);
 
     let epoch = first.partition(slot).epoch;
     first.sink().drain(slot, epoch);
     first.run_until("the fence", |feeder| {
         feeder.partition(slot).fenced.is_some()
     });
+    assert_eq!(first.partition(slot).rewinds, [], "it doesn't fence back");
     assert_eq!(first.partition(slot).acked, 1_000, "nothing of it counts");
-    second.finish(taken);
-    assert_eq!(lines(&files, base, "t", 0), plain_lines(0..3_000));
+    second.finish(stolen);
+    assert_eq!(lines(&files, base, "t", 0), expected);
     wait_for_no_temps(&files, base);
+}
+
+#[test]
+fn a_second_owner_fences_one_that_has_no_file_yet() {
+    fences("/fenced", (1_000..3_000).map(Row::new).collect());
+}
+
+#[test]
+fn a_second_owner_fences_one_in_the_middle_of_a_file() {
+    fences("/fenced-writing", (1_000..60_000).map(Row::new).collect());
+}
+
+#[test]
+fn a_second_owner_fences_one_that_has_only_an_entry_to_write() {
+    let tombstone = |offset| Row {
+        value: None,
+        ..Row::new(offset)
+    };
+    fences("/fenced-entry", (1_000..1_100).map(tombstone).collect());
 }
 
 #[test]

@@ -226,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn an_hour_may_begin_within_a_minute() {
+        // Monrovia was 44 minutes and 30 seconds behind until 1972.
+        let monrovia = time(TimeUnit::Hourly, "Africa/Monrovia");
+        let mut warm = Partitioner::new(&monrovia);
+        let before = warm.bucket(ms("1971-05-05T10:44:29Z"));
+        let after = warm.bucket(ms("1971-05-05T10:44:30Z"));
+        assert_ne!(before, after);
+    }
+
+    #[test]
     fn the_repeated_hour_shares_a_folder() {
         let berlin = time(TimeUnit::Hourly, "Europe/Berlin");
         let first = path(&berlin, ms("2026-10-25T00:30:00Z"));
