@@ -2,7 +2,7 @@
 //!
 //! A [`CommitLog`] serves one *opening* of one (base, topic, partition). It decides; a driver performs its
 //! [`Call`]s on the real namespace and brings back each [`Outcome`]. There is no async, clock, lock, log line
-//! or client type in here, and `tests/commit_log_model.rs` explores this very code exhaustively.
+//! or client type in here, and `tests/commit_log_model/` explores this very code exhaustively.
 //!
 //! # How it is driven
 //!
