@@ -227,13 +227,13 @@ async fn check_auto_create(
     subject: String,
     findings: &mut Vec<Finding>,
 ) -> Result<(), String> {
-    let path = "/_cluster/settings?include_defaults=true&flat_settings=true\
+    let path = "/_cluster/settings?include_defaults=true\
                 &filter_path=*.action.auto_create_index";
     let reply = get(client, path).await?;
     let answer = body(&reply);
     let setting = ["transient", "persistent", "defaults"]
         .iter()
-        .find_map(|layer| answer[*layer]["action.auto_create_index"].as_str());
+        .find_map(|layer| answer[*layer]["action"]["auto_create_index"].as_str());
     findings.push(match setting {
         Some("false") => Finding::wrong(
             subject,

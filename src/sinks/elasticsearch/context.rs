@@ -226,7 +226,7 @@ impl Context {
         }
     }
 
-    /// A permit beyond the limit: for one probe of an index that can't take records.
+    /// A permit beyond the limit: for a probe, of the sink or of an index that can't take records.
     pub fn extra_permit(&self) -> Permit<'_> {
         self.requests.fetch_add(1, Ordering::AcqRel);
         self.shared.metrics.in_flight.inc();

@@ -10,7 +10,7 @@ use super::batch::{Job, Piece};
 use super::context::{Context, Event};
 use super::lanes;
 use super::outcome::{Step, attempt};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Policy};
 use crate::error::Error;
 use crate::sinks::circuit::Probe;
 
@@ -19,6 +19,10 @@ use crate::sinks::circuit::Probe;
 const HALVED_AFTER: u32 = 4;
 /// A probe is one record; it needs no longer than this.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Between tries while the circuit is closed: a batch must not sleep long past the end of the trouble. How
+/// much is sent shrinks besides, and a server that is down is the circuit's.
+const RETRY: Policy = Policy::new(Duration::from_millis(200), Duration::from_secs(5));
 
 /// Delivers a sealed batch.
 pub async fn deliver(context: Arc<Context>, job: Arc<Job>, whole: Piece) {
@@ -34,7 +38,7 @@ pub async fn deliver(context: Arc<Context>, job: Arc<Job>, whole: Piece) {
 
 async fn run(context: &Arc<Context>, job: &Arc<Job>, whole: Piece) {
     let mut todo = VecDeque::from([whole]);
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(RETRY);
     let mut failures = 0;
     while let Some(piece) = todo.pop_front() {
         let Some((piece, probe)) = context.cleared(job, piece).await else {
@@ -49,7 +53,11 @@ async fn run(context: &Arc<Context>, job: &Arc<Job>, whole: Piece) {
         };
         let timeout = timeout.min(context.shared.request_timeout);
         let step = {
-            let _permit = context.permit().await;
+            // A probe needn't wait for requests that hang in what it is to find the end of.
+            let _permit = match &probe {
+                Some(_) => context.extra_permit(),
+                None => context.permit().await,
+            };
             attempt(context, job, piece, timeout).await
         };
         let failed = step.failure.is_some();
