@@ -184,7 +184,7 @@ pub(super) fn producer_config(settings: &KafkaSettings, sink: &str) -> ClientCon
         .set("message.max.bytes", "1000000000")
         .set("queue.buffering.max.kbytes", "1048576")
         // So soon a topic that doesn't exist is said.
-        .set("topic.metadata.propagation.max.ms", "5000")
+        .set("topic.metadata.propagation.max.ms", "2000")
         .set("queue.buffering.max.messages", "10000");
     pass_through(&mut config, settings, |key| {
         !CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix))
