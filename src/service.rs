@@ -8,16 +8,16 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::admin::Observed;
 use crate::config::settings::{IdSource, RejectedPolicy, Settings, SinkSettings};
 use crate::error::Error;
-use crate::kafka::KafkaSource;
+use crate::kafka::{KafkaDeadLetters, KafkaSource};
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::source::Source;
 use crate::pipeline::supervisor::{Makers, Plan, Supervisor};
-use crate::sinks::Connector;
 use crate::sinks::elasticsearch::ElasticsearchConnector;
 use crate::sinks::hdfs::HdfsConnector;
+use crate::sinks::{Connector, Waker};
 use crate::status::SinkStatus;
 
 /// Threads of a sink's runtime: one drives sockets while the other compresses or checksums.
@@ -129,14 +129,15 @@ impl Makers for SinkMakers {
         )?))
     }
 
-    fn dead_letters(&self, _worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error> {
+    fn dead_letters(&self, worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error> {
         let RejectedPolicy::DeadLetter { topic } = &self.settings.rejected else {
             return Ok(None);
         };
-        // KafkaDeadLetters is about to come.
-        Err(Error::misconfigured(format!(
-            "the dead letter topic {topic} can't be written to yet"
-        )))
+        let Settings { kafka, name, .. } = &self.settings;
+        // The loop looks for answers every 20 ms: it needn't be woken for them.
+        let waker = Waker::new(|| ());
+        let letters = KafkaDeadLetters::new(kafka, name, worker, topic, waker)?;
+        Ok(Some(Box::new(letters)))
     }
 }
 
