@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use member::{Member, settings, until};
-use outflow::config::settings::OffsetReset;
+use outflow::config::settings::{OffsetReset, Property};
 use outflow::error::Kind;
 use outflow::pipeline::source::{Broken, Source};
 use testbed::{Kafka, KafkaClient, KafkaOptions, Outgoing, Producer};
@@ -231,6 +231,29 @@ fn members_share_partitions_and_every_record_arrives() {
         "{:?}",
         a.committed
     );
+}
+
+#[test]
+fn members_share_under_the_new_group_protocol_too() {
+    let t = turn();
+    t.topic("protocol", 4);
+    (0..4).for_each(|p| t.produce("protocol", p, 0, 100));
+    let mut settings = settings(&t.kafka.bootstrap(), "protocol", "protocol");
+    let consumer = Property::Plain("consumer".into());
+    settings
+        .properties
+        .insert("group.protocol".into(), consumer);
+    let mut a = Member::join(&settings);
+    a.until("the first reads all", |m| m.seen.len() == 400);
+    let mut b = Member::join(&settings);
+    until(&mut [&mut a, &mut b], "two each", |m| {
+        m.iter().all(|m| m.assigned.len() == 2)
+    });
+    assert!(b.source.close(Duration::from_secs(20)), "b leaves");
+    until(&mut [&mut a], "the first has all again", |m| {
+        m[0].assigned.len() == 4
+    });
+    assert_eq!(a.num_lost + b.num_lost, 0);
 }
 
 #[test]
@@ -480,9 +503,11 @@ fn a_thousand_partitions_start_in_one_go() {
         "1,000 partitions: located after {located:?}, read after {:?}",
         began.elapsed()
     );
-    let all: Vec<i32> = (0..1_000).collect();
-    (0..1_000).for_each(|p| m.stop(p));
-    m.settle();
-    let _ = all;
+    // Stopped and started in one go, the client is still stopping them when they start.
+    for partition in 0..1_000 {
+        m.stop(partition);
+        m.start(partition, 0);
+    }
+    m.until("read again", |m| m.seen.len() == 100);
     assert!(m.source.close(Duration::from_secs(30)));
 }

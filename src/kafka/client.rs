@@ -217,6 +217,9 @@ fn pass_through(
     settings: &KafkaSettings,
     wanted: impl Fn(&str) -> bool,
 ) {
+    if settings.properties.contains_key("debug") {
+        config.set_log_level(RDKafkaLogLevel::Debug);
+    }
     for (key, value) in settings.properties.iter().filter(|(key, _)| wanted(key)) {
         match value {
             Property::Plain(value) => config.set(key, value),
