@@ -55,7 +55,7 @@ pub fn not_ready(sinks: &[SinkStatus]) -> Vec<String> {
             }
             if worker.kafka_needs_a_person {
                 let error = why(&worker.kafka_error);
-                reasons.push(format!("sink {name}: worker {number}: Kafka: {error}"));
+                reasons.push(format!("sink {name}: worker {number}: {error}"));
             }
             let quarantined = |p: &&_| is_quarantined(p);
             for p in worker.partitions.iter().filter(quarantined) {

@@ -84,6 +84,10 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.notes.count();
         match level {
+            // A connection that fails, told again at every try; the worker says once that Kafka is away.
+            _ if matches!(facility, "FAIL" | "ERROR") => {
+                tracing::debug!(facility, "librdkafka: {line}");
+            }
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical

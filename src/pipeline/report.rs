@@ -160,8 +160,8 @@ impl Reporter {
         }
         let (sink, worker) = (&*self.sink, self.worker);
         match &trouble {
-            Some(why) => warn!(sink, worker, "kafka: {why}"),
-            None => info!(sink, worker, "kafka: well again"),
+            Some(why) => warn!(sink, worker, "{why}"),
+            None => info!(sink, worker, "Kafka is well again"),
         }
         let mut shown = lock(status);
         shown.kafka_error = trouble.as_ref().map(ToString::to_string);

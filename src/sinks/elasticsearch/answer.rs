@@ -286,10 +286,21 @@ fn label(kind: &str) -> String {
     }
 }
 
-/// One line of at most [`MAX_QUOTE`] bytes.
+/// What Elasticsearch says before it quotes from a document.
+const QUOTES: [&str; 5] = [
+    ". Preview of field's value",
+    ", request: [",
+    " For input string",
+    ". The prefix of the first immense term",
+    " containing [",
+];
+
+/// One line of at most [`MAX_QUOTE`] bytes, up to where it begins to quote what stands in a record: reasons are
+/// logged, records aren't.
 fn cut(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(MAX_QUOTE));
-    for c in text.chars() {
+    let quote = QUOTES.iter().filter_map(|quote| text.find(quote)).min();
+    for c in text[..quote.unwrap_or(text.len())].chars() {
         if line.len() + c.len_utf8() > MAX_QUOTE {
             line.push('…');
             break;
@@ -481,6 +492,25 @@ mod tests {
             "error":{"type":"invalid_index_name_exception","reason":"no"}}}]}"#;
         let judged = outcomes(&[Op::Index], body, true).expect("understood");
         assert!(matches!(judged.as_slice(), [Outcome::Refused(_)]));
+    }
+
+    #[test]
+    fn what_a_reason_quotes_from_a_record_goes_no_further() {
+        let told = [
+            (
+                "failed to parse field [n] of type [long] in document with id 'a'. Preview of field's value: \
+                 'hunter2'",
+                "failed to parse field [n] of type [long] in document with id 'a'",
+            ),
+            (
+                "[i][0] primary shard is not active Timeout: [1.2s], request: [BulkShardRequest [[i][0]] \
+                 containing [index {[i][a], source[{\"password\":\"hunter2\"}]}]]",
+                "[i][0] primary shard is not active Timeout: [1.2s]",
+            ),
+        ];
+        for (reason, kept) in told {
+            assert_eq!(cut(reason), kept);
+        }
     }
 
     #[test]
