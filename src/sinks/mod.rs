@@ -20,6 +20,7 @@
 pub mod circuit;
 pub mod elasticsearch;
 pub mod hdfs;
+mod value;
 
 use std::sync::Arc;
 use std::time::Instant;

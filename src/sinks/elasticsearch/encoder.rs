@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use super::batch::Op;
 use super::index_name::Template;
-use super::value;
 use crate::config::settings::{ElasticsearchSettings, IdSource, Tombstones, WriteOp};
 use crate::error::Error;
 use crate::offsets::TopicPartition;
+use crate::sinks::value::{self, reject};
 use crate::sinks::{Record, Rejection};
 
 /// Elasticsearch's limit for an id, in bytes.
@@ -103,7 +103,7 @@ impl Encoder {
         let start = body.len();
         let result = self.write_action(target, record, op, body);
         let result = match (result, record.value) {
-            (Ok(()), Some(value)) => value::append_object(body, value),
+            (Ok(()), Some(value)) => value::append_line(body, value),
             (result, _) => result,
         };
         if let Err(rejection) = result {
@@ -231,14 +231,6 @@ fn key_id(key: Option<&[u8]>) -> Result<&str, Rejection> {
             "the id comes from the key, and the key isn't UTF-8",
         )
     })
-}
-
-fn reject(reason: &str, detail: &str) -> Rejection {
-    Rejection {
-        reason: reason.to_owned(),
-        detail: detail.to_owned(),
-        status: None,
-    }
 }
 
 #[cfg(test)]

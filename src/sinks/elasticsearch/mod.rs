@@ -40,7 +40,6 @@ mod nodes;
 mod outcome;
 mod request;
 mod transport;
-mod value;
 mod worker;
 
 pub use check::check;

@@ -5,7 +5,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`worker`] | one worker's half: takes records, never blocks |
-//! | [`encode`], [`partitioner`] | a record as a line, and the folder it goes to (pure) |
+//! | [`partitioner`] | the folder a record goes to (pure) |
 //! | [`ledger`] | what is taken and not committed; which ranges wait for refused records (pure) |
 //! | [`rotation`], [`turns`] | when files are closed, and which partitions may have some open (pure) |
 //! | [`partition`] | one task a partition: writes, closes, commits |
@@ -19,7 +19,6 @@ pub mod check;
 pub mod client;
 pub mod compress;
 pub mod driver;
-pub mod encode;
 pub mod failure;
 pub mod health;
 pub mod ledger;

@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 
 use super::budget::Limits;
 use super::driver::{Driver, End, Lifeline, Patience, RETRY, Stop};
-use super::encode;
 use super::health::Gauges;
 use super::ledger::Ledger;
 use super::log::{Identity, Opening};
@@ -25,7 +24,7 @@ use crate::config::settings::{HdfsSettings, Tombstones};
 use crate::metrics::SinkMetrics;
 use crate::offsets::{Epoch, TopicPartition};
 use crate::sinks::circuit::CircuitHandle;
-use crate::sinks::{Answer, Assignment, Record, Rejection, Sink, Slot, Waker};
+use crate::sinks::{Answer, Assignment, Record, Rejection, Sink, Slot, Waker, value};
 use crate::status::CircuitState;
 
 /// Sealed ranges of one partition that may wait for refused records before it is paused.
@@ -320,7 +319,7 @@ impl HdfsSink {
                     .inc();
                 Ok(())
             }
-            Tombstones::Reject | Tombstones::Delete => Err(encode::rejection(
+            Tombstones::Reject | Tombstones::Delete => Err(value::reject(
                 "tombstone",
                 "the value is null, and a file can't delete anything".to_owned(),
             )),
@@ -386,7 +385,7 @@ impl Sink for HdfsSink {
         let appended = taken.and_then(|value| match value {
             None => Ok((0, None)),
             Some(value) => ledger.append(record.offset, bucket, chunk_bytes, |out| {
-                encode::append_line(value, out)
+                value::append_line(out, value)
             }),
         });
         if appended.is_err() {

@@ -1,21 +1,24 @@
-//! What a value must be: one JSON object and nothing after it. Pure.
+//! What a record's value must be, for both sinks: one JSON object in UTF-8 and nothing after it. Pure.
 //!
 //! Then every raw line break in it is insignificant (JSON strings can't hold raw control bytes) and can be
-//! blanked, so a record can't smuggle in a bulk action. No tree is built: a value is looked over and copied.
+//! blanked, so that a record is always one line: it can't smuggle in a bulk action, nor pretend to be two. No
+//! tree is built: a value is looked over and copied once.
 
 use serde::Deserialize as _;
 use serde::de::IgnoredAny;
 
 use crate::sinks::Rejection;
 
-/// Deepest nesting that is taken.
+/// Deepest nesting that is taken; whoever reads the sinks has limits of their own.
 pub const MAX_DEPTH: usize = 128;
 
-/// Appends `value` to `body` as one line (with its line break), or says why it isn't one JSON object.
-pub fn append_object(body: &mut Vec<u8>, value: &[u8]) -> Result<(), Rejection> {
-    check_object(value)?;
+/// Appends `value` to `body` as one line (with its line break), or says why it isn't one JSON object; then
+/// nothing is appended.
+pub fn append_line(body: &mut Vec<u8>, value: &[u8]) -> Result<(), Rejection> {
+    let object = as_object(value)?;
     let start = body.len();
-    body.extend_from_slice(value);
+    body.reserve(object.len() + 1);
+    body.extend_from_slice(object);
     if let Some(copied) = body.get_mut(start..) {
         blank_line_breaks(copied);
     }
@@ -23,29 +26,35 @@ pub fn append_object(body: &mut Vec<u8>, value: &[u8]) -> Result<(), Rejection> 
     Ok(())
 }
 
-fn check_object(value: &[u8]) -> Result<(), Rejection> {
-    if value.starts_with(b"\xEF\xBB\xBF") {
-        return Err(not_json("it starts with a byte order mark"));
-    }
+/// The JSON object that `value` is, without white space around it.
+fn as_object(value: &[u8]) -> Result<&[u8], Rejection> {
     // Checked as a whole: passing over a string doesn't look at its bytes.
-    let text = std::str::from_utf8(value)
-        .map_err(|e| not_json(&format!("invalid UTF-8 at byte {}", e.valid_up_to())))?;
-    match text.bytes().find(|b| !b.is_ascii_whitespace()) {
-        Some(b'{') => {}
-        Some(_) => return Err(not_json("it isn't an object")),
-        None => return Err(not_json("it is empty")),
-    }
+    let text = std::str::from_utf8(value).map_err(|e| {
+        reject(
+            "invalid_utf8",
+            format!("the value isn't UTF-8: byte {} is wrong", e.valid_up_to()),
+        )
+    })?;
     if is_deeper_than(value, MAX_DEPTH) {
         return Err(reject(
             "too_deep",
-            format!("it is nested deeper than {MAX_DEPTH}"),
+            format!("the value is nested deeper than {MAX_DEPTH}"),
         ));
     }
     let mut parser = serde_json::Deserializer::from_str(text);
-    // The parser's messages name a line and a column, never content.
+    // The parser's messages name a line and a column, never content. It takes no byte order mark.
     IgnoredAny::deserialize(&mut parser)
         .and_then(|_| parser.end())
-        .map_err(|e| not_json(&e.to_string()))
+        .map_err(|e| reject("not_json", format!("the value isn't one JSON value: {e}")))?;
+    let object = value.trim_ascii();
+    if object.starts_with(b"{") {
+        Ok(object)
+    } else {
+        Err(reject(
+            "not_an_object",
+            "the value is JSON, but not an object",
+        ))
+    }
 }
 
 /// Whether objects and arrays nest deeper than `limit`. The parser passes over values without recursing, so
@@ -85,17 +94,11 @@ fn blank_line_breaks(bytes: &mut [u8]) {
     }
 }
 
-fn not_json(why: &str) -> Rejection {
-    reject(
-        "not_json",
-        format!("the value must be one JSON object: {why}"),
-    )
-}
-
-fn reject(reason: &str, detail: String) -> Rejection {
+/// A refusal of ours.
+pub fn reject(reason: &str, detail: impl Into<String>) -> Rejection {
     Rejection {
         reason: reason.to_owned(),
-        detail,
+        detail: detail.into(),
         status: None,
     }
 }
@@ -107,51 +110,56 @@ mod tests {
 
     fn line(value: &[u8]) -> Result<String, String> {
         let mut body = Vec::new();
-        append_object(&mut body, value).map_err(|r| r.reason)?;
+        append_line(&mut body, value).map_err(|r| r.reason)?;
         Ok(String::from_utf8(body).expect("UTF-8 in, UTF-8 out"))
     }
 
     #[test]
-    fn one_object_is_taken_as_it_is() {
-        for value in [r#"{}"#, r#" {"a":1} "#, r#"{"a":{"b":[1,2,{"c":null}]}}"#] {
+    fn an_object_becomes_one_line_as_it_was() {
+        for value in [
+            "{}",
+            r#"{"a":{"b":[1,2,{"c":null}]}}"#,
+            r#"{"a":1.10,"b":"\n \u00e9 é","a":2}"#,
+            "{\"a\":\"\u{2028}\\n\"}",
+        ] {
             assert_eq!(line(value.as_bytes()), Ok(format!("{value}\n")));
         }
-        assert_eq!(line(b"{\"a\"\r\n:\n1}\n"), Ok("{\"a\"  : 1} \n".into()));
-        let separators = "{\"a\":\"\u{2028}\\n\"}";
-        assert_eq!(line(separators.as_bytes()), Ok(format!("{separators}\n")));
+        assert_eq!(line(b" {}\r\n"), Ok("{}\n".into()));
+        assert_eq!(line(b"{\"a\"\r\n:\n1}\n"), Ok("{\"a\"  : 1}\n".into()));
     }
 
     #[test]
-    fn anything_else_is_rejected() {
+    fn what_is_not_one_object_is_refused_with_its_reason() {
         let smuggled =
             b"{\"a\":1}\n{\"delete\":{\"_index\":\"x\",\"_id\":\"1\"}}\n{\"b\":2}".as_slice();
-        for value in [
-            b"".as_slice(),
-            b"  \n",
-            b"null",
-            b"1",
-            b"\"a\"",
-            b"[{}]",
-            b"{\"a\":1",
-            b"{\"a\":1}}",
-            b"{a:1}",
-            b"{\"a\":NaN}",
-            b"{\"a\":1,}",
-            b"{} {}",
-            b"{\"a\":\"line\nbreak\"}",
-            b"\xEF\xBB\xBF{}",
-            b"{\"a\":\"\xFF\"}",
-            b"\xFF\xFE{\0}\0",
-            smuggled,
-        ] {
-            assert_eq!(line(value), Err("not_json".into()), "{value:?}");
+        let table: [(&[u8], &str); 17] = [
+            (b"", "not_json"),
+            (b"  \n", "not_json"),
+            (b"hello", "not_json"),
+            (b"{\"a\":1", "not_json"),
+            (b"{\"a\":1}}", "not_json"),
+            (b"{a:1}", "not_json"),
+            (b"{\"a\":NaN}", "not_json"),
+            (b"{\"a\":1,}", "not_json"),
+            (b"{} {}", "not_json"),
+            (b"{\"a\":\"line\nbreak\"}", "not_json"),
+            (b"\xEF\xBB\xBF{}", "not_json"),
+            (smuggled, "not_json"),
+            (b"null", "not_an_object"),
+            (b"\"text\"", "not_an_object"),
+            (b"[{}]", "not_an_object"),
+            (b"{\"a\":\"\xFF\"}", "invalid_utf8"),
+            (b"\xFF\xFE{\0}\0", "invalid_utf8"),
+        ];
+        for (value, reason) in table {
+            assert_eq!(line(value), Err(reason.into()), "{value:?}");
         }
     }
 
     #[test]
     fn a_rejected_value_leaves_nothing_behind() {
         let mut body = b"before".to_vec();
-        assert!(append_object(&mut body, b"{} {}").is_err());
+        assert!(append_line(&mut body, b"{} {}").is_err());
         assert_eq!(body, b"before");
     }
 
