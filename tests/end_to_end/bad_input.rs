@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use testbed::guard::wait_until;
 use testbed::{Generator, Outgoing, Producer, exclusive};
 
-use super::support::{Sinks, Stage, stop_cleanly};
+use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
 fn record(value: impl Into<Vec<u8>>) -> Outgoing {
     Outgoing {
@@ -136,6 +137,33 @@ fn ten_megabytes_in_one_record_arrive_in_both_sinks() {
     stage.wait_caught_up(&outflow, "hdfs");
     stop_cleanly(&outflow);
     let ledger = producer.ledger();
+    stage.check_elasticsearch(&ledger);
+    stage.check_hdfs(&ledger);
+}
+
+#[test]
+fn a_topic_that_does_not_exist_yet_is_named_waited_for_and_read_from_its_beginning() {
+    let cluster = exclusive();
+    let stage = Stage::without_topic(&cluster, "later");
+    let outflow = stage.start(Sinks::Both);
+    wait_until("readiness names the missing topic", PATIENCE, || {
+        let answer = outflow.http().and_then(|http| http.get("/readyz"));
+        match answer.map_err(|e| e.to_string())? {
+            answer if answer.status == 503 && answer.text().contains(&stage.topic) => Ok(()),
+            answer => Err(answer.text()),
+        }
+    })
+    .unwrap();
+    cluster
+        .kafka
+        .client()
+        .create_topic(&stage.topic, 3, &[])
+        .unwrap();
+    let ledger = stage.produce(300, 14);
+    stage.wait_caught_up(&outflow, "elasticsearch");
+    stage.wait_caught_up(&outflow, "hdfs");
+    outflow.wait_ready(PATIENCE).unwrap();
+    stop_cleanly(&outflow);
     stage.check_elasticsearch(&ledger);
     stage.check_hdfs(&ledger);
 }

@@ -34,6 +34,11 @@ impl<'a> Stage<'a> {
         Self::with_topic(cluster, name, num_partitions, &[])
     }
 
+    /// A stage whose topic isn't there yet.
+    pub fn without_topic(cluster: &'a Cluster, name: &str) -> Self {
+        Self::with_topic(cluster, name, 0, &[])
+    }
+
     /// A stage whose topic takes records of up to 20 MB.
     pub fn with_large_records(cluster: &'a Cluster, name: &str) -> Self {
         Self::with_topic(cluster, name, 1, &[("max.message.bytes", "20000000")])
@@ -49,7 +54,9 @@ impl<'a> Stage<'a> {
         let topic = format!("{name}-{}", run.as_millis());
         let dead_letters = format!("{topic}.dlq");
         let kafka = cluster.kafka.client();
-        kafka.create_topic(&topic, num_partitions, options).unwrap();
+        if num_partitions > 0 {
+            kafka.create_topic(&topic, num_partitions, options).unwrap();
+        }
         kafka.create_topic(&dead_letters, 1, &[]).unwrap();
         let index = json!({
             "settings": { "number_of_shards": 1, "number_of_replicas": 0 },

@@ -193,7 +193,7 @@ impl Encoder {
                 let id = key_id(record.key)?;
                 body.extend_from_slice(b",\"_id\":");
                 serde_json::to_writer(&mut *body, id)
-                    .map_err(|e| reject("key_not_utf8", &e.to_string()))?;
+                    .map_err(|e| reject("key_not_utf8", e.to_string()))?;
                 if op != Op::Create {
                     let version = record.offset;
                     let _ = write!(body, ",\"version\":{version},\"version_type\":\"external\"");
