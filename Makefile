@@ -21,7 +21,7 @@ demo: build
 
 # The tests of one file share one set of servers and take turns on it; files run one after another.
 test: lint
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -212,7 +212,7 @@ fn what_a_person_must_mend_makes_it_unready_with_the_reason_and_no_restart() {
         (
             |sink| {
                 sink.workers[0].kafka_needs_a_person = true;
-                sink.workers[0].kafka_error = Some("topic events doesn't exist".into());
+                sink.workers[0].kafka_error = Some("Kafka: topic events doesn't exist".into());
             },
             "not ready\nsink hdfs: worker 0: Kafka: topic events doesn't exist\n",
         ),
