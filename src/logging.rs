@@ -13,6 +13,10 @@ use crate::error::Error;
 pub fn start(settings: &LogSettings) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|error| Error::misconfigured(format!("log.filter: {error}")))?;
+    // The HDFS client's own debug lines hold tokens and keys of its connections.
+    let quiet = "hdfs_native=info".parse();
+    let quiet = quiet.map_err(|error| Error::misconfigured(format!("log.filter: {error}")))?;
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(SystemTime)

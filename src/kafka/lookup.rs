@@ -271,18 +271,20 @@ impl<C: ConsumerContext + 'static> Thread<C> {
                 }
                 _ => None,
             });
+        let appeared_later = own.is_none() && appeared_later(partition.partition, siblings);
         let start = first_position(
             own.as_ref().map(|c| c.offset),
             log_start,
             log_end,
             self.about.reset,
-            own.is_none() && appeared_later(partition.partition, siblings),
+            appeared_later,
         );
         let found = start
             .map(|start| Location {
                 cluster_id: cluster.to_owned(),
                 topic_id: topic.id.clone(),
                 num_partitions: i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX),
+                appeared_later,
                 committed: own,
                 start,
                 log_start,

@@ -1,6 +1,7 @@
 //! What the outside asks of a worker; outlives the worker, so that nothing is lost over a restart.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,16 +23,26 @@ pub enum Command {
 pub struct Mailbox {
     commands: Mutex<VecDeque<Command>>,
     arrived: Condvar,
+    /// A shutdown was asked for; known for good, whatever becomes of the worker that took the command.
+    shutting_down: AtomicBool,
 }
 
 impl Mailbox {
     /// Leaves a command.
     pub fn send(&self, command: Command) {
+        if matches!(command, Command::ShutDown(_)) {
+            self.shutting_down.store(true, Ordering::Relaxed);
+        }
         self.commands
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(command);
         self.arrived.notify_all();
+    }
+
+    /// Whether a shutdown was ever asked for: a worker that fails then isn't to come back.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::Relaxed)
     }
 
     /// The next command, without waiting.

@@ -68,6 +68,8 @@ pub struct Location {
     pub topic_id: String,
     /// How many partitions the topic has.
     pub num_partitions: i32,
+    /// The group has positions in the topic that are older than this partition.
+    pub appeared_later: bool,
     /// The group's committed offset.
     pub committed: Option<Committed>,
     /// Where to start if the sink doesn't know better: the committed offset, or what the reset policy says.

@@ -218,6 +218,12 @@ impl SinkHandle {
                      above; nothing is lost, the work is read again",
                 ),
             };
+            if handle.mailbox.is_shutting_down() {
+                // Not back into the group: another may have our place already.
+                error!(sink, worker, "failed while shutting down: {why}");
+                handle.show("stopped", None);
+                return false;
+            }
             if started.elapsed() > Duration::from_secs(60) {
                 backoff.reset();
             }

@@ -258,6 +258,7 @@ impl World {
             cluster_id: "c".to_owned(),
             topic_id: "topic-id".to_owned(),
             num_partitions: self.plan.partitions as i32,
+            appeared_later: false,
             committed,
             start,
             log_start: log.log_start,

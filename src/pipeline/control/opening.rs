@@ -56,7 +56,10 @@ impl Control {
             }
         };
         match partition.state {
-            State::Locating => self.open(slot, location, out),
+            State::Locating => {
+                self.stop_a_topic_that_grew(slot, &location, now, out);
+                self.open(slot, location, out);
+            }
             State::Verifying { reading } => {
                 let known = partition.location.as_ref().map(Metadata::new);
                 if let Some(why) = known.and_then(|k| k.contradicts(id, &location, false)) {
@@ -67,6 +70,35 @@ impl Control {
                 self.begin(slot, reading, now, out);
             }
             _ => {}
+        }
+    }
+
+    /// Where offsets order a key's records, partitions that appear while others run are as much of a change as
+    /// a count that differs from the committed one: the others stop, and so does the new one, in `open`.
+    fn stop_a_topic_that_grew(
+        &mut self,
+        slot: Slot,
+        location: &Location,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(Some(partition)) = self.slots.get(slot.0) else {
+            return;
+        };
+        if !self.rules.stops_on_new_partitions || partition.released {
+            return;
+        }
+        let topic = partition.id.topic.clone();
+        for other in 0..self.slots.len() {
+            let Some(Some(held)) = self.slots.get(other) else {
+                continue;
+            };
+            let before = held.location.as_ref().map(|known| known.num_partitions);
+            let grew = before.is_some_and(|before| before != location.num_partitions);
+            if other != slot.0 && held.id.topic == topic && grew {
+                let why = other_partitions(&held.id, before, location.num_partitions);
+                self.quarantine(Slot(other), why, now, out);
+            }
         }
     }
 
@@ -84,6 +116,11 @@ impl Control {
             && !partition.released
             && let Some(why) = known.contradicts(&partition.id, &location, stops_on_new_partitions)
         {
+            self.quarantine_unopened(slot, why, out);
+            return;
+        }
+        if stops_on_new_partitions && location.appeared_later && !partition.released {
+            let why = other_partitions(&partition.id, None, location.num_partitions);
             self.quarantine_unopened(slot, why, out);
             return;
         }
@@ -372,13 +409,17 @@ impl Metadata {
                 self.topic_id, location.topic_id
             )));
         }
-        (partitions_matter && self.partitions != location.num_partitions).then(|| {
-            Error::corrupt(format!(
-                "{id}: the topic had {} partitions and has {}: a key's records may come from another \
-                 partition now, and offsets don't order them any more; release the partition if every key \
-                 stayed where it was",
-                self.partitions, location.num_partitions
-            ))
-        })
+        (partitions_matter && self.partitions != location.num_partitions)
+            .then(|| other_partitions(id, Some(self.partitions), location.num_partitions))
     }
+}
+
+/// Why a topic whose partitions became more can't go on by itself when a key's records are ordered by offsets.
+fn other_partitions(id: &TopicPartition, before: Option<i32>, now: i32) -> Error {
+    let before = before.map_or_else(|| "fewer".to_owned(), |before| before.to_string());
+    Error::corrupt(format!(
+        "{id}: the topic had {before} partitions and has {now}: a key's records may come from another \
+         partition now, and offsets don't order them any more; release the partition if every key stayed where \
+         it was"
+    ))
 }

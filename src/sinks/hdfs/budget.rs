@@ -3,8 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What an open file may cost: 200 packets of 64 KiB in the client, and the compressor.
-const FILE_COST_BYTES: u64 = 16 << 20;
+use crate::config::settings::Compression;
+
+/// What an open file costs in the client: 200 packets of 64 KiB.
+const PACKETS_BYTES: u64 = 13 << 20;
+
+/// What an open file may cost, its compressor included.
+pub fn file_cost_bytes(compression: Compression) -> u64 {
+    // zstd by level: window, chain and hash tables, from its own table of parameters.
+    let compressor = match compression {
+        Compression::None | Compression::Gzip(_) => 1,
+        Compression::Zstd(..=3) => 3,
+        Compression::Zstd(..=8) => 8,
+        Compression::Zstd(..=9) => 16,
+        Compression::Zstd(..=11) => 28,
+        Compression::Zstd(..=18) => 60,
+        Compression::Zstd(19) => 96,
+        Compression::Zstd(20) => 200,
+        Compression::Zstd(21) => 400,
+        Compression::Zstd(_) => 800,
+    };
+    PACKETS_BYTES + (compressor << 20)
+}
 
 /// What the chunks need at the least, beside the files.
 const LEAST_CHUNK_BYTES: u64 = 4 << 20;
@@ -25,16 +45,16 @@ pub struct Limits {
 impl Limits {
     /// The limits for a share of `share_bytes` and at most `max_open_files` partitions with open files. At
     /// least one file is always allowed, or nothing would ever move.
-    pub fn new(share_bytes: u64, max_open_files: usize) -> Self {
+    pub fn new(share_bytes: u64, max_open_files: usize, file_cost_bytes: u64) -> Self {
         let for_files = share_bytes.saturating_sub(LEAST_CHUNK_BYTES);
-        let affordable = usize::try_from(for_files / FILE_COST_BYTES).unwrap_or(usize::MAX);
+        let affordable = usize::try_from(for_files / file_cost_bytes).unwrap_or(usize::MAX);
         let places = max_open_files.min(affordable).max(1);
         // What is left when every place has its file is shared by buckets and chunks.
-        let spare = for_files.saturating_sub(places as u64 * FILE_COST_BYTES);
-        let more_files = usize::try_from(spare / 2 / FILE_COST_BYTES).unwrap_or(0);
+        let spare = for_files.saturating_sub(places as u64 * file_cost_bytes);
+        let more_files = usize::try_from(spare / 2 / file_cost_bytes).unwrap_or(0);
         let files = places + more_files.min(places * 15);
         let bytes = share_bytes
-            .saturating_sub(files as u64 * FILE_COST_BYTES)
+            .saturating_sub(files as u64 * file_cost_bytes)
             .clamp(LEAST_CHUNK_BYTES, 1 << 30);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         Limits {
@@ -145,12 +165,23 @@ mod tests {
 
     use super::*;
 
+    const FILE_COST_BYTES: u64 = 16 << 20;
+
+    #[test]
+    fn a_level_that_takes_much_memory_leaves_fewer_files() {
+        let files = |level| {
+            let cost = file_cost_bytes(Compression::Zstd(level));
+            Limits::new(256 << 20, 4, cost).places
+        };
+        assert_eq!((files(3), files(19), files(22)), (4, 2, 1));
+    }
+
     proptest! {
         #[test]
         fn the_share_holds_whenever_it_is_enough_for_one_file(
             share in (FILE_COST_BYTES + LEAST_CHUNK_BYTES)..(64 << 30), wanted in 1..200usize,
         ) {
-            let limits = Limits::new(share, wanted);
+            let limits = Limits::new(share, wanted, FILE_COST_BYTES);
             prop_assert!(limits.places >= 1 && limits.places <= wanted);
             prop_assert!(limits.files >= limits.places);
             prop_assert!(limits.files as u64 * FILE_COST_BYTES + limits.bytes as u64 <= share);
@@ -160,8 +191,12 @@ mod tests {
 
     #[test]
     fn the_default_share_has_the_default_number_of_files() {
-        assert_eq!(Limits::new(128 << 20, 4).places, 4);
-        assert_eq!(Limits::new(0, 4).places, 1, "something must move");
+        assert_eq!(Limits::new(128 << 20, 4, FILE_COST_BYTES).places, 4);
+        assert_eq!(
+            Limits::new(0, 4, FILE_COST_BYTES).places,
+            1,
+            "something must move"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hdfs_native::client::FileStatus;
 use hdfs_native::file::FileWriter;
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::failure::{self, Failure};
 use super::log::{Call, Child, Outcome};
@@ -25,18 +25,34 @@ use crate::error::Error;
 /// The largest file that is read whole: log entries and history files, never data.
 const MAX_READ_BYTES: usize = 64 << 20;
 
-/// One client and the runtime that its sockets live on.
+/// One client and the threads that its sockets live on.
 #[derive(Debug)]
 pub struct Instance {
     client: Client,
-    runtime: Option<Runtime>,
+    _threads: Threads,
     number: u64,
 }
 
-impl Drop for Instance {
+/// A client's own runtime. A plain one would panic where it is dropped: inside another runtime.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> std::io::Result<(Self, Handle)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("hdfs-client")
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok((Threads(Some(runtime)), handle))
+    }
+}
+
+impl Drop for Threads {
     fn drop(&mut self) {
-        // Not waiting: what hangs in there would hang us, and this may run inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
+        // Not waiting: what hangs in there would hang us.
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -51,6 +67,7 @@ pub struct Hdfs {
     replication: Option<u32>,
     timeout: Duration,
     instance: Mutex<Option<Arc<Instance>>>,
+    building: tokio::sync::Mutex<()>,
     numbers: AtomicU64,
 }
 
@@ -79,6 +96,7 @@ impl Hdfs {
             replication: settings.replication,
             timeout: settings.call_timeout,
             instance: Mutex::new(None),
+            building: tokio::sync::Mutex::new(()),
             numbers: AtomicU64::new(0),
         }
     }
@@ -304,28 +322,44 @@ impl Hdfs {
     }
 
     async fn instance(&self) -> Result<Arc<Instance>, Failure> {
-        let current = || self.instance.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(instance) = current().as_ref() {
-            return Ok(Arc::clone(instance));
+        let current = || {
+            self.instance
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        };
+        if let Some(instance) = current() {
+            return Ok(instance);
         }
-        let built = self.build().await?;
-        Ok(Arc::clone(current().get_or_insert_with(|| Arc::new(built))))
+        // One at a time: after an outage a thousand partitions come at once, and want one client.
+        let _building = self.building.lock().await;
+        if let Some(instance) = current() {
+            return Ok(instance);
+        }
+        // Building reads files and resolves names, which can hang like any call.
+        let built = self.bounded(self.build()).await.unwrap_or_else(|timeout| {
+            let seconds = timeout.as_secs_f64();
+            Err(Failure::Refused(Error::unavailable(format!(
+                "the HDFS client for {} couldn't be set up within {seconds:.1} s; look at name resolution \
+                 and at hdfs.config_dir",
+                self.url
+            ))))
+        })?;
+        let built = Arc::new(built);
+        let mut place = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Arc::clone(&built));
+        Ok(built)
     }
 
     async fn build(&self) -> Result<Instance, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("hdfs-client")
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                let what = format!("can't start threads for the HDFS client: {error}");
-                Failure::Refused(Error::unavailable(what))
-            })?;
+        let (threads, handle) = Threads::start().map_err(|error| {
+            let what = format!("can't start threads for the HDFS client: {error}");
+            Failure::Refused(Error::unavailable(what))
+        })?;
         let mut builder = ClientBuilder::new()
             .with_url(&self.url)
             .with_config(overrides(&self.url))
-            .with_io_runtime(runtime.handle().clone());
+            .with_io_runtime(handle);
         if let Some(dir) = &self.config_dir {
             builder = builder.with_config_dir(dir.to_string_lossy());
         }
@@ -347,7 +381,7 @@ impl Hdfs {
         };
         Ok(Instance {
             client,
-            runtime: Some(runtime),
+            _threads: threads,
             number: self.numbers.fetch_add(1, Ordering::Relaxed),
         })
     }

@@ -72,7 +72,18 @@ pub async fn watch(settings: HdfsSettings, circuit: CircuitHandle, owner: String
                 // probe.
                 let mut own = settings.clone();
                 own.call_timeout = patience.min(settings.call_timeout);
-                match try_to_write(&Hdfs::new(&own), &settings.base, &owner).await {
+                let (base, owner) = (settings.base.clone(), owner.clone());
+                // A task of its own: a panic in the client is a failed probe, not the end of probing.
+                let tried =
+                    tokio::spawn(
+                        async move { try_to_write(&Hdfs::new(&own), &base, &owner).await },
+                    );
+                let ended = |_| {
+                    Err(Error::unavailable(
+                        "the probe ended unexpectedly: see the log",
+                    ))
+                };
+                match tried.await.unwrap_or_else(ended) {
                     Ok(()) => probe.succeeded(),
                     Err(why) => {
                         // Perhaps it is slow, not gone.

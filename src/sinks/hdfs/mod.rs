@@ -79,7 +79,11 @@ impl HdfsConnector {
         runtime: Handle,
     ) -> Result<Self, Error> {
         let workers = workers.max(1);
-        let limits = Limits::new(memory_bytes / workers as u64, settings.max_open_files);
+        let limits = Limits::new(
+            memory_bytes / workers as u64,
+            settings.max_open_files,
+            budget::file_cost_bytes(settings.compression),
+        );
         if limits.places < settings.max_open_files {
             tracing::warn!(
                 sink = &*name,

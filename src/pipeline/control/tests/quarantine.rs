@@ -2,7 +2,7 @@
 
 use super::script::*;
 use crate::config::settings::{OffsetLost, RejectedPolicy};
-use crate::pipeline::source::Broken;
+use crate::pipeline::source::{Broken, Location};
 
 #[test]
 fn skip_drops_counts_and_goes_on() {
@@ -335,4 +335,26 @@ fn a_changed_partition_count_stops_sinks_that_order_by_key() {
     s.person_releases(0).unwrap();
     s.located(0, 2, grown())
         .does(&["locate 0 e2", "open 0 e2 from 10"]);
+}
+
+#[test]
+fn a_topic_that_grows_under_running_partitions_stops_sinks_that_order_by_key() {
+    let new = || Location {
+        num_partitions: 6,
+        appeared_later: true,
+        ..fresh(0, 0, 5)
+    };
+    let mut rules = rules();
+    rules.stops_on_new_partitions = true;
+    let mut s = Script::running("grows", rules, 10);
+    s.assigned(&[3]).located(3, 2, new()).does(&[
+        "locate 3 e2",
+        "stop 0",
+        "close s0 e1",
+        "quarantined 0",
+        "quarantined 3",
+    ]);
+    s.person_releases(3).unwrap();
+    s.located(3, 3, new())
+        .does(&["locate 3 e3", "open 3 e3 from 0"]);
 }

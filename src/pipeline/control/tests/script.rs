@@ -30,6 +30,7 @@ pub fn fresh(start: i64, log_start: i64, log_end: i64) -> Location {
         cluster_id: "c".to_owned(),
         topic_id: "id-1".to_owned(),
         num_partitions: 3,
+        appeared_later: false,
         committed: None,
         start,
         log_start,

@@ -283,9 +283,10 @@ impl CommitLog {
     fn not_ours(&self, path: &str, entry: &Entry) -> Option<Error> {
         (self.guards.same_identity && entry.identity != self.opening.identity).then(|| {
             Error::misconfigured(format!(
-                "the log entry {path} is of {}, and this is {}: if the topic was created again or the \
-                 group was renamed on purpose, run `outflow adopt`; if not, choose another base path",
-                entry.identity, self.opening.identity
+                "the log entry {path} is of {}, and this is {}: choose another base path; or, if the topic was \
+                 created again or the group was renamed on purpose, move the log's folder {} aside and release \
+                 the partition",
+                entry.identity, self.opening.identity, self.folder
             ))
         })
     }
@@ -296,7 +297,8 @@ impl CommitLog {
             if self.guards.committed_within_log && committed > self.end {
                 return stopped(Error::corrupt(format!(
                     "the group's committed offset is {committed} and the log {} ends at {}: records between \
-                     may be missing. If the offset was moved on purpose, run `outflow adopt`",
+                     may be missing. If the offset was moved on purpose, move that folder aside and release the \
+                     partition: a new log begins at the committed offset",
                     self.folder, self.end
                 )));
             }

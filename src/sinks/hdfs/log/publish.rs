@@ -217,9 +217,9 @@ impl CommitLog {
                 file.bytes
             ))),
             Outcome::NotFound => stopped(Error::corrupt(format!(
-                "{target} with the offsets {} to {} is gone and so is {temp}: if it was moved away on purpose, \
-                 run `outflow adopt`",
-                file.first, file.last
+                "{target} with the offsets {} to {} is gone and so is {temp}: put it back, or put any file of \
+                 {} bytes there if it was moved away on purpose, and release the partition",
+                file.first, file.last, file.bytes
             ))),
             other => {
                 let why = unexpected("looking for a committed file failed", other);

@@ -401,7 +401,7 @@ fn a_file_that_is_nowhere_stops_the_partition() {
         (files(&["00000000000000000002.json"]), &["stat /b/t/h=1/10"]),
         (Outcome::NotFound, &["stopped: corrupt"]),
     ]);
-    assert!(bench.why().what.contains("outflow adopt"));
+    assert!(bench.why().what.contains("put it back"));
 }
 
 #[test]
@@ -455,7 +455,7 @@ fn anothers_log_is_left_to_it_unfenced() {
         what.contains("topic id t1") && what.contains("topic id t2"),
         "{what}"
     );
-    assert!(what.contains("outflow adopt"), "{what}");
+    assert!(what.contains("choose another base path"), "{what}");
 }
 
 #[test]
