@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use outflow::config::settings::{ElasticsearchSettings, WriteOp};
+use outflow::config::settings::{ElasticsearchSettings, IdSource, WriteOp};
 use outflow::offsets::Epoch;
 use outflow::sinks::{Answer, Slot};
 use outflow::status::CircuitState;
+use serde_json::json;
 use testbed::http_proxy::{BulkItem, ItemFault};
 use testbed::{Fault, HttpProxy};
 
@@ -99,6 +100,35 @@ fn answers_that_are_lost_or_not_understood_are_asked_for_again() {
         assert_eq!(driver.metrics.already_present.get(), expected, "{fault:?}");
         assert_holds(&server.documents(), &index, 0, 50);
     }
+}
+
+#[test]
+fn another_record_with_the_same_key_is_not_taken_for_a_lost_try() {
+    let server = Server::take();
+    let index = fresh("lostkey");
+    let other = json!({"n": 4711, "from": "another record"});
+    let path = format!("/{index}/_doc/taken");
+    server.http().put_json(&path, &other).unwrap();
+    let proxy = HttpProxy::start(server.url()).unwrap();
+    let settings = ElasticsearchSettings {
+        op: WriteOp::Create,
+        id: IdSource::Key,
+        ..settings(&proxy.url(), &index)
+    };
+    let mut driver = Driver::new(settings);
+    driver.open(0, "t", 1, 0);
+    proxy.script([Fault::DropResponse]);
+    for (n, key) in [(0, "taken"), (1, "free")] {
+        driver.append(0, n, Some(key), Some(&document(n))).unwrap();
+    }
+    driver.until_acked(0, 1, 2);
+    let refused = driver.refused();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(
+        (refused[0].0, refused[0].1.reason.as_str()),
+        (0, "id_taken")
+    );
+    assert_eq!(server.documents().count(&index).unwrap(), 2);
 }
 
 #[test]

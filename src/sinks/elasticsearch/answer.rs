@@ -14,6 +14,16 @@ use crate::sinks::Rejection;
 /// Longest text quoted from a server.
 const MAX_QUOTE: usize = 900;
 
+/// Where the names of indices and documents come from, as far as it bears on an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Naming {
+    /// Index names come from records: then an index's trouble is that index's alone.
+    pub names_vary: bool,
+    /// An id is made from a record's offset, and belongs to that record alone. Other records may have the same
+    /// key: then a conflict is no proof that a try of ours got through.
+    pub ids_are_ours: bool,
+}
+
 /// What has become of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -23,7 +33,7 @@ pub enum Outcome {
     FailureStore,
     /// The same or a newer document was there.
     AlreadyThere,
-    /// A document with our id is there, and no try of ours is known that could have written it: compare.
+    /// A document with our id is there, and it isn't certain that a try of ours has written it: compare.
     Compare {
         /// The concrete index that has it, if the server named it.
         index: Option<String>,
@@ -147,8 +157,7 @@ impl ItemAnswer<'_> {
 }
 
 /// What the answer means for a record sent as `op`. `tried`: an earlier try of ours may have written it.
-/// `names_vary`: the index name comes from records.
-pub fn judge(op: Op, tried: bool, names_vary: bool, answer: &ItemAnswer<'_>) -> Outcome {
+pub fn judge(op: Op, tried: bool, naming: Naming, answer: &ItemAnswer<'_>) -> Outcome {
     let status = answer.status;
     let Some(error) = &answer.error else {
         return match answer.failure_store.as_deref() {
@@ -161,7 +170,7 @@ pub fn judge(op: Op, tried: bool, names_vary: bool, answer: &ItemAnswer<'_>) -> 
     let kind = error.kind.as_deref().unwrap_or("unknown");
     let reason = error.reason.as_deref().unwrap_or("");
     if kind == "version_conflict_engine_exception" || (status == 409 && op != Op::Create) {
-        return conflict(op, tried, error);
+        return conflict(op, tried && naming.ids_are_ours, error);
     }
     match status {
         401 => configuration(error),
@@ -179,7 +188,9 @@ pub fn judge(op: Op, tried: bool, names_vary: bool, answer: &ItemAnswer<'_>) -> 
         }
         500..=599 => retry(kind, false, true),
         400 if kind == "resource_already_exists_exception" => retry(kind, false, false),
-        400 if kind == "invalid_index_name_exception" && names_vary => refused(status, error),
+        400 if kind == "invalid_index_name_exception" && naming.names_vary => {
+            refused(status, error)
+        }
         400 if is_about_the_index(kind, reason) => index(Kind::Misconfigured, error),
         _ => refused(status, error),
     }
@@ -212,9 +223,10 @@ fn is_full(reason: &str) -> bool {
     reason.contains("/12/")
 }
 
-fn conflict(op: Op, tried: bool, error: &ErrorAnswer<'_>) -> Outcome {
+/// `is_ours`: what is there under this id can only be what an earlier try wrote.
+fn conflict(op: Op, is_ours: bool, error: &ErrorAnswer<'_>) -> Outcome {
     match op {
-        Op::Create if !tried => Outcome::Compare {
+        Op::Create if !is_ours => Outcome::Compare {
             index: error.index.as_deref().map(str::to_owned),
         },
         // An external version: the document there has the same or a newer one.
@@ -316,11 +328,19 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    fn naming(names_vary: bool, ids_are_ours: bool) -> Naming {
+        Naming {
+            names_vary,
+            ids_are_ours,
+        }
+    }
+
     fn outcomes(sent: &[Op], body: &str, names_vary: bool) -> Result<Vec<Outcome>, String> {
         let items = parse(body.as_bytes(), sent.iter().copied())?;
+        let naming = naming(names_vary, true);
         let judged = sent.iter().zip(&items);
         Ok(judged
-            .map(|(op, item)| judge(*op, false, names_vary, item))
+            .map(|(op, item)| judge(*op, false, naming, item))
             .collect())
     }
 
@@ -539,13 +559,20 @@ mod tests {
             {"type": conflict, "reason": "", "index": ".ds-x-000001"}});
         let body = json!({"errors": true, "items": [{"create": item}]}).to_string();
         let items = parse(body.as_bytes(), [Op::Create].into_iter()).expect("understood");
-        let first = judge(Op::Create, false, false, &items[0]);
-        let index = Some(".ds-x-000001".to_owned());
-        assert_eq!(first, Outcome::Compare { index });
-        assert_eq!(
-            judge(Op::Create, true, false, &items[0]),
-            Outcome::AlreadyThere
-        );
+        let compare = Outcome::Compare {
+            index: Some(".ds-x-000001".to_owned()),
+        };
+        // Whether it was tried, whether ids are made from offsets. With keys another record may be there.
+        let table = [
+            (false, true, &compare),
+            (true, true, &Outcome::AlreadyThere),
+            (false, false, &compare),
+            (true, false, &compare),
+        ];
+        for (tried, ids_are_ours, expected) in table {
+            let outcome = judge(Op::Create, tried, naming(false, ids_are_ours), &items[0]);
+            assert_eq!(&outcome, expected, "{tried} {ids_are_ours}");
+        }
     }
 
     #[test]
@@ -609,12 +636,12 @@ mod tests {
 
         #[test]
         fn any_status_and_type_is_judged_or_not_understood(
-            status: u16, kind in "\\PC{0,80}", reason in "\\PC{0,2000}", tried: bool
+            status: u16, kind in "\\PC{0,80}", reason in "\\PC{0,2000}", tried: bool, ours: bool
         ) {
             let item = json!({"status": status, "error": {"type": kind, "reason": reason}});
             let body = json!({"errors": true, "items": [{"create": item}]}).to_string();
             if let Ok(items) = parse(body.as_bytes(), [Op::Create].into_iter()) {
-                let outcome = judge(Op::Create, tried, true, &items[0]);
+                let outcome = judge(Op::Create, tried, naming(true, ours), &items[0]);
                 // An error is never taken for success, and never lost silently.
                 prop_assert!(!matches!(outcome, Outcome::Done | Outcome::FailureStore));
                 if let Outcome::Refused(r) = outcome {

@@ -53,7 +53,7 @@ impl ElasticsearchConnector {
             name,
             metrics,
             request_timeout: settings.request_timeout.max(Duration::from_millis(100)),
-            names_vary: encoder.names_vary(),
+            naming: encoder.naming(),
             warned: Mutex::new(HashSet::new()),
         };
         let share = memory_bytes / u64::try_from(workers.max(1)).unwrap_or(u64::MAX);

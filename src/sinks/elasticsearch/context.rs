@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::answer::Naming;
 use super::batch::{Item, Job, Piece};
 use super::lanes::Lanes;
 use super::limits::Limits;
@@ -32,8 +33,8 @@ pub struct Shared {
     pub metrics: SinkMetrics,
     /// One request's timeout.
     pub request_timeout: Duration,
-    /// Whether index names come from records: then an index's trouble is that index's alone.
-    pub names_vary: bool,
+    /// Where the names of indices and documents come from.
+    pub naming: Naming,
     /// Indices whose failure store was spoken of.
     pub warned: Mutex<HashSet<Arc<str>>>,
 }

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::ops::Range as TimeRange;
 use std::sync::Arc;
 
+use super::answer::Naming;
 use super::batch::Op;
 use super::index_name::Template;
 use crate::config::settings::{ElasticsearchSettings, IdSource, Tombstones, WriteOp};
@@ -82,9 +83,12 @@ impl Encoder {
         })
     }
 
-    /// Whether the index name depends on the record.
-    pub fn names_vary(&self) -> bool {
-        self.template.literal().is_none()
+    /// Where the names of indices and documents come from.
+    pub fn naming(&self) -> Naming {
+        Naming {
+            names_vary: self.template.literal().is_none(),
+            ids_are_ours: self.id == IdSource::Offset,
+        }
     }
 
     /// Appends the record's lines to `body`. `None`: the policy for null values skips it. `Err` leaves the body

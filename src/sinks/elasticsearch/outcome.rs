@@ -44,7 +44,7 @@ pub async fn attempt(context: &Context, job: &Job, mut piece: Piece, timeout: Du
     let saturated = context.is_saturated();
     shared.metrics.batches.inc();
     shared.metrics.written_bytes.inc_by(bytes as u64);
-    let verdict = request::send(&shared.client, &piece, shared.names_vary, timeout).await;
+    let verdict = request::send(&shared.client, &piece, shared.naming, timeout).await;
     let took = sent.elapsed();
     shared.metrics.write_seconds.observe(took.as_secs_f64());
     match verdict {
@@ -222,7 +222,7 @@ impl<'a> Sorter<'a> {
             _ => "index_unavailable",
         };
         count_retries(&self.context.shared.metrics, label, 1);
-        if !self.context.shared.names_vary {
+        if !self.context.shared.naming.names_vary {
             self.again(item, lines, error);
             return;
         }
@@ -266,8 +266,8 @@ impl<'a> Sorter<'a> {
             }
             Comparison::Differs => {
                 self.progress = true;
-                let detail = "another document with this record's id is there (written by somebody else, or from \
-                              another cluster or topic of the same name), and op is \"create\"";
+                let detail = "another document with this record's id is there (from another record with this key, \
+                              another cluster or topic of the same name, or somebody else), and op is \"create\"";
                 let why = rejection("id_taken", detail.to_owned(), Some(409));
                 refuse(self.context, self.job, &item, &why);
             }

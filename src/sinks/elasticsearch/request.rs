@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{self, Outcome};
+use super::answer::{self, Naming, Outcome};
 use super::batch::Piece;
 use super::transport::{Client, Method, Reply, Request};
 use crate::error::{Error, Kind};
@@ -33,7 +33,7 @@ pub enum Verdict {
 }
 
 /// Sends `piece` and reads what came of it.
-pub async fn send(client: &Client, piece: &Piece, names_vary: bool, timeout: Duration) -> Verdict {
+pub async fn send(client: &Client, piece: &Piece, naming: Naming, timeout: Duration) -> Verdict {
     // The server's own wait for a shard must end well before ours, or every answer would be an unknown one.
     let server = (timeout / 4).clamp(Duration::from_millis(100), Duration::from_secs(10));
     let server = format!("{}ms", server.as_millis());
@@ -45,7 +45,7 @@ pub async fn send(client: &Client, piece: &Piece, names_vary: bool, timeout: Dur
         timeout,
     };
     match client.send(request).await {
-        Ok(reply) => judge(&reply, piece, names_vary),
+        Ok(reply) => judge(&reply, piece, naming),
         Err(error) => Verdict::Failed {
             error,
             overload: false,
@@ -55,10 +55,10 @@ pub async fn send(client: &Client, piece: &Piece, names_vary: bool, timeout: Dur
 }
 
 /// What a reply means. Pure.
-fn judge(reply: &Reply, piece: &Piece, names_vary: bool) -> Verdict {
+fn judge(reply: &Reply, piece: &Piece, naming: Naming) -> Verdict {
     let status = reply.status;
     match status {
-        200 => understand(reply, piece, names_vary),
+        200 => understand(reply, piece, naming),
         400 => match answer::whole_error(&reply.body) {
             Some(error) if is_about_the_body(&error) => Verdict::Unreadable(Rejection {
                 status: Some(400),
@@ -72,12 +72,12 @@ fn judge(reply: &Reply, piece: &Piece, names_vary: bool) -> Verdict {
     }
 }
 
-fn understand(reply: &Reply, piece: &Piece, names_vary: bool) -> Verdict {
+fn understand(reply: &Reply, piece: &Piece, naming: Naming) -> Verdict {
     let ops = piece.items.iter().map(|item| item.op);
     match answer::parse(&reply.body, ops) {
         Ok(answers) => {
             let judged = piece.items.iter().zip(&answers);
-            let outcome = judged.map(|(item, a)| answer::judge(item.op, item.tried, names_vary, a));
+            let outcome = judged.map(|(item, a)| answer::judge(item.op, item.tried, naming, a));
             Verdict::Answered(outcome.collect())
         }
         Err(why) => Verdict::Failed {
@@ -139,7 +139,11 @@ mod tests {
             body: body.into(),
             node: "a:9200".into(),
         };
-        judge(&reply, &piece.build(), false)
+        let naming = Naming {
+            names_vary: false,
+            ids_are_ours: true,
+        };
+        judge(&reply, &piece.build(), naming)
     }
 
     #[test]

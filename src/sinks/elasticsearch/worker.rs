@@ -394,7 +394,7 @@ impl Sink for Worker {
             + self.ready_bytes
             + context.in_flight_bytes.load(Ordering::Acquire);
         // Where an index may have to wait, the others keep half of the room.
-        let share = match context.shared.names_vary {
+        let share = match context.shared.naming.names_vary {
             true => self.parts.memory_bytes / 2,
             false => self.parts.memory_bytes,
         };
