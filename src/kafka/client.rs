@@ -83,6 +83,9 @@ const CONSUMER_ONLY: &[&str] = &[
     "enable.auto.",
 ];
 
+/// For workers' consumers alone: nobody reads the statistics of the dead letter clients.
+const STATISTICS: &str = "statistics.interval.ms";
+
 /// The least and the most that fetched records may take in the client. Below, every fetch would be cut into
 /// single batches; above, memory buys nothing more.
 const FETCHED_KBYTES: (u64, u64) = (1_024, 65_536);
@@ -156,7 +159,7 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
         .set("check.crcs", "true")
         .set("allow.auto.create.topics", "false");
     pass_through(&mut config, settings, |key| {
-        !["group.", "session.", "heartbeat."]
+        !["group.", "session.", "heartbeat.", STATISTICS]
             .iter()
             .any(|p| key.starts_with(p))
     });
@@ -187,7 +190,7 @@ pub(super) fn producer_config(settings: &KafkaSettings, sink: &str) -> ClientCon
         .set("topic.metadata.propagation.max.ms", "2000")
         .set("queue.buffering.max.messages", "10000");
     pass_through(&mut config, settings, |key| {
-        !CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix))
+        key != STATISTICS && !CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix))
     });
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)

@@ -7,15 +7,17 @@
 
 mod headers;
 mod reader;
+mod turns;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::headers::with_reason;
 use self::reader::{Learned, Reader, Said};
+use self::turns::Turns;
 use self::writer::{Outcome, Sealed, Writer};
 use super::client::{creation_error, producer_config, reader_config};
 use crate::backoff::{Backoff, Policy};
@@ -31,6 +33,15 @@ const MOST_BYTES: usize = 8 << 20;
 const WAIT: Duration = Duration::from_millis(50);
 /// After this long without anything the client's last word is shown.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How often idle clients are served.
+const TEND: Duration = Duration::from_secs(1);
+/// After this long without a letter the clients are dropped; the next letter makes others.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long to wait after a failure.
+fn retry_policy() -> Policy {
+    Policy::new(Duration::from_millis(200), Duration::from_secs(2))
+}
 
 /// The dead letter topic of one worker.
 pub struct KafkaDeadLetters {
@@ -71,10 +82,8 @@ impl KafkaDeadLetters {
             clients: None,
             unread: BTreeMap::new(),
             unsent: VecDeque::new(),
-            backoff: Backoff::new(Policy::new(
-                Duration::from_millis(200),
-                Duration::from_secs(2),
-            )),
+            backoff: Backoff::new(retry_policy()),
+            turns: Turns::new(Instant::now()),
             not_before: Instant::now(),
             moved: Instant::now(),
         };
@@ -131,6 +140,9 @@ struct Office {
     unread: BTreeMap<TopicPartition, BTreeMap<i64, Vec<Letter>>>,
     /// Read, and not taken by the producer yet.
     unsent: VecDeque<Sealed>,
+    /// Whose letters are read.
+    turns: Turns,
+    /// After failures to write, or to make the clients.
     backoff: Backoff,
     not_before: Instant,
     /// When something last went forward.
@@ -141,9 +153,10 @@ impl Office {
     fn run(mut self, sent: &Receiver<Letter>) {
         loop {
             if self.is_idle() {
-                match sent.recv() {
+                match self.await_letter(sent) {
                     Ok(letter) => self.take(letter),
-                    Err(_) => return,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
                 self.moved = Instant::now();
             }
@@ -156,6 +169,22 @@ impl Office {
             }
             self.work();
         }
+    }
+
+    /// Waits for a letter while there is nothing to do. What the clients say must be heard meanwhile, else it
+    /// piles up in their queues.
+    fn await_letter(&mut self, sent: &Receiver<Letter>) -> Result<Letter, RecvTimeoutError> {
+        if self.moved.elapsed() >= IDLE && self.clients.take().is_some() {
+            // What they said last explains nothing later.
+            *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        let Some((reader, writer)) = &mut self.clients else {
+            return sent.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        };
+        reader.serve();
+        // Nothing is under way, so there are no outcomes.
+        writer.poll(Duration::ZERO);
+        sent.recv_timeout(TEND)
     }
 
     fn is_idle(&self) -> bool {
@@ -177,15 +206,16 @@ impl Office {
             std::thread::sleep(WAIT);
             return;
         };
-        let may_try = Instant::now() >= self.not_before;
-        if may_try {
+        let mut was_read = false;
+        if Instant::now() >= self.not_before {
             if writer.bytes() < MOST_BYTES && self.unsent.is_empty() {
-                self.read(&mut reader);
+                was_read = self.read(&mut reader);
             }
             self.send(&mut writer);
         }
+        reader.serve();
         // Waits only if there is nothing to read meanwhile.
-        let wait = match may_try && !self.unread.is_empty() && writer.bytes() < MOST_BYTES {
+        let wait = match was_read && !self.unread.is_empty() && writer.bytes() < MOST_BYTES {
             true => Duration::ZERO,
             false => WAIT,
         };
@@ -221,13 +251,19 @@ impl Office {
         }
     }
 
-    fn read(&mut self, reader: &mut Reader) {
-        let Some((partition, mut letters)) = self.unread.pop_first() else {
-            return;
+    /// Reads records of the partition whose turn it is; whether there was one.
+    fn read(&mut self, reader: &mut Reader) -> bool {
+        let next = self.turns.next(Instant::now(), &self.unread);
+        let Some((partition, mut letters)) = next.and_then(|id| self.unread.remove_entry(&id))
+        else {
+            return false;
         };
         let mut wanted: BTreeSet<i64> = letters.keys().copied().collect();
         let mut learned: Vec<Learned> = Vec::new();
         let result = reader.read(&partition, &mut wanted, WAIT, &mut learned);
+        if !learned.is_empty() {
+            self.turns.learned(Instant::now(), &partition);
+        }
         for (offset, found) in learned {
             let about = letters.remove(&offset).unwrap_or_default();
             self.learn(about, found);
@@ -236,8 +272,10 @@ impl Office {
             self.take(letter);
         }
         if let Err(error) = result {
-            self.fail(error);
+            self.turns.failed(Instant::now(), &partition);
+            self.show(Some(error));
         }
+        true
     }
 
     fn learn(&mut self, letters: Vec<Letter>, found: Result<reader::Found, String>) {
@@ -293,7 +331,10 @@ impl Office {
     fn deliver(&mut self, letter: &Letter, result: Result<(), Error>) {
         self.moved = Instant::now();
         self.backoff.reset();
-        self.show(None);
+        // Another partition may still be in trouble.
+        if !self.turns.has_failed() {
+            self.show(None);
+        }
         let delivery = Delivery {
             slot: letter.slot,
             epoch: letter.epoch,

@@ -100,8 +100,7 @@ impl Reader {
             self.go_to(partition, first)?;
         }
         let consumer = self.queue.consumer().clone();
-        // Serves the client's own events.
-        let _ = consumer.poll(Duration::ZERO);
+        self.serve();
         let mut failed = None;
         let mut next = None;
         self.queue.consume(256, wait, &mut |message| {
@@ -142,6 +141,11 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Serves the client's own events.
+    pub fn serve(&self) {
+        let _ = self.queue.consumer().poll(Duration::ZERO);
     }
 
     /// Reads from `offset` of a partition on, and nothing else.
