@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "config/consumer.rs"]
+mod consumer;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -164,7 +167,7 @@ error: `kafka.properties."enable.auto.commit"`: this property is outflow's own
    |
 10 | "enable.auto.commit" = …
    | ^^^^^^^^^^^^^^^^^^^^
-   = help: outflow commits what the sink has acknowledged, and nothing else
+   = help: an automatic commit would pass records that no sink has acknowledged yet; choose kafka.commit_mode ("interval" commits as often, and only what is final)
 
 error: `elasticsearch.index`: '{yyyy.mm.dd}' is neither {topic} nor a date such as {yyyy.MM.dd}
   --> sink.toml:14:9
@@ -192,7 +195,7 @@ fn what_is_missing_is_said_once_each() {
         [
             "sink.toml name: is missing | name the sink: it stands in logs and metrics, and in its group's id",
             "sink.toml kafka.bootstrap_servers: is missing | name the brokers to begin with: \"kafka-1:9092,kafka-2:9092\"",
-            "sink.toml kafka.topics: is missing | name the topics to read: topics = [\"host-metrics\"]",
+            "sink.toml kafka.topics: is missing | name the topics to read: topics = [\"host-metrics\"]; or topics_pattern, or assign",
             "sink.toml : there is no sink in this file | say where records go: a section [elasticsearch] or [hdfs]",
         ]
     );
@@ -579,7 +582,7 @@ fn later_layers_win_and_every_value_knows_where_it_came_from() {
         effective,
         ..
     } = outcome.loaded.remove(0);
-    assert_eq!(settings.kafka.topics, ["a", "b"]);
+    assert_eq!(settings.kafka.subscription.topics(), ["a", "b"]);
     assert_eq!(settings.kafka.commit_interval.as_secs(), 3);
     let SinkSettings::Hdfs(hdfs) = &settings.sink else {
         panic!("HDFS")
@@ -834,7 +837,7 @@ fn the_examples_load_and_can_run_beside_each_other() {
         }
     ));
     let agent = agent_of(&repository("config/agent.toml"));
-    assert_eq!([agent.topic], es.settings.kafka.topics[..]);
+    assert_eq!([agent.topic], es.settings.kafka.subscription.topics()[..]);
 }
 
 /// The reference by sections, in their order.

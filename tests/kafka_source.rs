@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use member::{Member, settings, until};
-use outflow::config::settings::{OffsetReset, Property};
+use outflow::config::settings::{GroupProtocol, OffsetReset};
 use outflow::error::Kind;
 use outflow::pipeline::source::{Broken, Source};
 use testbed::{Kafka, KafkaClient, KafkaOptions, Outgoing, Producer};
@@ -239,10 +239,7 @@ fn members_share_under_the_new_group_protocol_too() {
     t.topic("protocol", 4);
     (0..4).for_each(|p| t.produce("protocol", p, 0, 100));
     let mut settings = settings(&t.kafka.bootstrap(), "protocol", "protocol");
-    let consumer = Property::Plain("consumer".into());
-    settings
-        .properties
-        .insert("group.protocol".into(), consumer);
+    settings.group_protocol = GroupProtocol::Consumer;
     let mut a = Member::join(&settings);
     a.until("the first reads all", |m| m.seen.len() == 400);
     let mut b = Member::join(&settings);

@@ -79,7 +79,7 @@ fn findings(settings: &Settings) -> Vec<Finding> {
             return findings;
         }
     };
-    let topics = &settings.kafka.topics;
+    let topics = &settings.kafka.subscription.topics();
     findings.extend(runtime.block_on(async {
         match &settings.sink {
             SinkSettings::Elasticsearch(sink) => sinks::elasticsearch::check(sink, topics).await,

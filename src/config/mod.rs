@@ -264,7 +264,7 @@ fn check_flags(
 fn check_together(loaded: &[Loaded<Settings>], problems: &mut Problems) {
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     let mut groups: BTreeMap<(&str, &str), &Path> = BTreeMap::new();
-    let mut folders: BTreeMap<(String, &str), &Path> = BTreeMap::new();
+    let mut folders: BTreeMap<(String, String), &Path> = BTreeMap::new();
     for Loaded { file, settings, .. } in loaded {
         let place = || Place::WholeFile(file.clone());
         if let Some(other) = names.insert(&settings.name, file) {
@@ -291,8 +291,8 @@ fn check_together(loaded: &[Loaded<Settings>], problems: &mut Problems) {
         let SinkSettings::Hdfs(hdfs) = &settings.sink else {
             continue;
         };
-        for topic in &kafka.topics {
-            let folder = (format!("{}{}", hdfs.url, hdfs.base), topic.as_str());
+        for topic in kafka.subscription.topics() {
+            let folder = (format!("{}{}", hdfs.url, hdfs.base), topic.clone());
             if let Some(other) = folders.insert(folder, file) {
                 let what = format!(
                     "{} writes topic {topic:?} into the same folder",

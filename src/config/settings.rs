@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::offsets::TopicPartition;
+
 /// One sink's file, validated.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -37,24 +39,131 @@ pub struct Settings {
 pub struct KafkaSettings {
     /// `bootstrap.servers`.
     pub bootstrap_servers: String,
-    /// Topics to subscribe to.
-    pub topics: Vec<String>,
-    /// `group.id`.
+    /// What is read, and how partitions are come by.
+    pub subscription: Subscription,
+    /// `group.id`. With fixed partitions no group is joined; the name still stands in HDFS's commit log.
     pub group_id: Arc<str>,
+    /// `group.protocol`.
+    pub group_protocol: GroupProtocol,
+    /// `partition.assignment.strategy`; of no meaning with the `consumer` protocol.
+    pub assignor: Assignor,
     /// `group.instance.id`, where the user names one (worker n > 0 gets `-n` appended).
-    pub instance_id: Option<String>,
+    pub group_instance_id: Option<String>,
+    /// Where what must outlive the process is kept: positions of fixed partitions, locks of instance ids.
+    pub state_dir: Option<PathBuf>,
     /// Where a group without a committed offset starts.
     pub auto_offset_reset: OffsetReset,
     /// What to do when the offset to read from isn't there any more (retention, truncation, re-created topic).
     pub on_offset_lost: OffsetLost,
-    /// How often final offsets are committed.
+    /// When final offsets are committed.
+    pub commit_mode: CommitMode,
+    /// How often final offsets are committed, where the mode doesn't say it.
     pub commit_interval: Duration,
     /// How long a revoked partition may take to drain.
     pub drain_timeout: Duration,
+    /// `max.poll.records`: the most records taken in one go.
+    pub max_poll_records: usize,
     /// The most offsets between the frontier and the newest record taken of one partition.
     pub max_span: i64,
     /// librdkafka's own properties, secrets included (from files or the environment).
     pub properties: BTreeMap<String, Property>,
+}
+
+/// What is read, and how partitions are come by.
+#[derive(Debug, Clone)]
+pub enum Subscription {
+    /// These topics, shared by the group.
+    Topics(Vec<String>),
+    /// Every topic that matches, shared by the group; new ones are picked up.
+    Pattern(TopicPattern),
+    /// These partitions and no others, without a group; sorted, each once.
+    Assigned(Vec<TopicPartition>),
+}
+
+impl Subscription {
+    /// The topics that are named, sorted or as they were named; none for a pattern.
+    pub fn topics(&self) -> Vec<String> {
+        match self {
+            Subscription::Topics(topics) => topics.clone(),
+            Subscription::Pattern(_) => Vec::new(),
+            Subscription::Assigned(partitions) => {
+                let mut topics: Vec<String> =
+                    partitions.iter().map(|p| p.topic.to_string()).collect();
+                topics.dedup();
+                topics
+            }
+        }
+    }
+}
+
+/// Which topics a pattern means.
+#[derive(Debug, Clone)]
+pub struct TopicPattern {
+    /// The whole name matches this.
+    pub include: regex::Regex,
+    /// And none of these.
+    pub exclude: Vec<regex::Regex>,
+    /// Nor is it one of these: the sink's own dead letter topic.
+    pub never: Vec<String>,
+}
+
+impl TopicPattern {
+    /// Whether a topic is meant. Kafka's own topics (`__consumer_offsets` and the like) never are.
+    pub fn matches(&self, topic: &str) -> bool {
+        !topic.starts_with("__")
+            && self.include.is_match(topic)
+            && !self.exclude.iter().any(|exclude| exclude.is_match(topic))
+            && !self.never.iter().any(|never| never == topic)
+    }
+}
+
+/// `group.protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// The members' leader assigns.
+    Classic,
+    /// The broker assigns (KIP-848).
+    Consumer,
+}
+
+/// `partition.assignment.strategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignor {
+    /// Neighbouring partitions of each topic; eager.
+    Range,
+    /// One after another over all topics; eager.
+    RoundRobin,
+    /// Balanced, and what can stay stays; cooperative.
+    CooperativeSticky,
+}
+
+impl Assignor {
+    /// Kafka's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Assignor::Range => "range",
+            Assignor::RoundRobin => "roundrobin",
+            Assignor::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+
+    /// Whether every partition stops in each rebalance.
+    pub fn is_eager(self) -> bool {
+        self != Assignor::CooperativeSticky
+    }
+}
+
+/// When final offsets are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitMode {
+    /// Every `commit_interval`.
+    Interval,
+    /// After each acknowledged batch; nothing more is taken before the commit is answered.
+    Batch,
+    /// After each acknowledged record, of which one is taken at a time.
+    Record,
+    /// After each acknowledged batch, without waiting for the answer.
+    Async,
 }
 
 /// A librdkafka property's value.
@@ -75,6 +184,10 @@ pub enum OffsetReset {
     Latest,
     /// Stop, and name the partitions.
     None,
+    /// The first record at or after this moment (Unix ms).
+    ByTimestamp(i64),
+    /// The first record that is at most this old.
+    ByDuration(Duration),
 }
 
 /// What to do when the offset to read from isn't there any more.

@@ -34,7 +34,7 @@ pub fn sink(settings: &Settings) -> Vec<Finding> {
         Err(finding) => return vec![finding],
     };
     let mut known = BTreeMap::new();
-    for topic in &kafka.topics {
+    for topic in &kafka.subscription.topics() {
         if let Some(partitions) = check.topic(topic, Use::Read) {
             known.insert(topic.clone(), partitions);
         }

@@ -7,7 +7,7 @@ use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret as _;
 
 use super::error::from_kafka;
-use crate::config::settings::{KafkaSettings, Property};
+use crate::config::settings::{GroupProtocol, KafkaSettings, Property};
 use crate::error::Error;
 
 /// librdkafka properties that can't be set, each with the reason: the design rests on them, or they have a
@@ -16,14 +16,16 @@ pub const OWNED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set kafka.bootstrap_servers"),
     ("metadata.broker.list", "set kafka.bootstrap_servers"),
     ("group.id", "set kafka.group_id"),
-    ("group.instance.id", "set kafka.instance_id"),
+    ("group.instance.id", "set kafka.group_instance_id"),
+    ("group.protocol", "set kafka.group_protocol"),
     (
         "auto.offset.reset",
         "set kafka.auto_offset_reset; the client's own reset would hide lost records",
     ),
     (
         "enable.auto.commit",
-        "outflow commits what the sink has acknowledged, and nothing else",
+        "an automatic commit would pass records that no sink has acknowledged yet; choose kafka.commit_mode \
+         (\"interval\" commits as often, and only what is final)",
     ),
     ("auto.commit.interval.ms", "set kafka.commit_interval"),
     (
@@ -37,7 +39,11 @@ pub const OWNED: &[(&str, &str)] = &[
     ),
     (
         "partition.assignment.strategy",
-        "outflow needs cooperative-sticky: others stop every partition in each rebalance",
+        "set kafka.partition_assignment_strategy",
+    ),
+    (
+        "topic.blacklist",
+        "set kafka.topics_exclude, which the consumer protocol knows, too",
     ),
     ("queued.max.messages.kbytes", "follows memory_bytes"),
     (
@@ -90,11 +96,6 @@ const STATISTICS: &str = "statistics.interval.ms";
 /// single batches; above, memory buys nothing more.
 const FETCHED_KBYTES: (u64, u64) = (1_024, 65_536);
 
-/// The user chose the group protocol of KIP-848, which refuses the keys that the broker decides there.
-fn is_consumer_protocol(settings: &KafkaSettings) -> bool {
-    matches!(settings.properties.get("group.protocol"), Some(Property::Plain(p)) if p.eq_ignore_ascii_case("consumer"))
-}
-
 /// The configuration of a worker's consumer. `fetch_bytes` is what its fetched records may take in memory.
 pub fn consumer_config(
     settings: &KafkaSettings,
@@ -117,17 +118,19 @@ pub fn consumer_config(
         .set("check.crcs", "true")
         .set("allow.auto.create.topics", "false")
         .set("max.poll.interval.ms", "300000");
-    if !is_consumer_protocol(settings) {
+    if settings.group_protocol == GroupProtocol::Classic {
         // Heartbeats come from a thread that work never blocks, so a short session is safe; a static member
         // is given the time of a restart.
-        let session = match settings.instance_id {
+        let session = match settings.group_instance_id {
             Some(_) => "45000",
             None => "10000",
         };
         config
             .set("session.timeout.ms", session)
             .set("heartbeat.interval.ms", "3000")
-            .set("partition.assignment.strategy", "cooperative-sticky");
+            .set("partition.assignment.strategy", settings.assignor.name());
+    } else {
+        config.set("group.protocol", "consumer");
     }
     pass_through(&mut config, settings, |_| true);
     config
@@ -138,7 +141,7 @@ pub fn consumer_config(
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "false")
         .set("queued.max.messages.kbytes", kbytes.to_string());
-    if let Some(instance) = &settings.instance_id {
+    if let Some(instance) = &settings.group_instance_id {
         let instance = match worker {
             0 => instance.clone(),
             n => format!("{instance}-{n}"),
@@ -262,16 +265,21 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::settings::{OffsetLost, OffsetReset};
+    use crate::config::settings::{Assignor, CommitMode, OffsetLost, OffsetReset, Subscription};
 
     pub(in crate::kafka) fn settings(properties: &[(&str, Property)]) -> KafkaSettings {
         KafkaSettings {
             bootstrap_servers: "127.0.0.1:9".into(),
-            topics: vec!["events".into()],
+            subscription: Subscription::Topics(vec!["events".into()]),
             group_id: "group".into(),
-            instance_id: None,
+            group_protocol: GroupProtocol::Classic,
+            assignor: Assignor::CooperativeSticky,
+            group_instance_id: None,
+            state_dir: None,
             auto_offset_reset: OffsetReset::Earliest,
             on_offset_lost: OffsetLost::Stop,
+            commit_mode: CommitMode::Interval,
+            max_poll_records: 2_048,
             commit_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(20),
             max_span: 1_000_000,
@@ -305,7 +313,7 @@ pub(super) mod tests {
             let config = consumer_config(&settings, "es", 3, fetch_bytes);
             config.create_native_config().expect("consumer");
         }
-        settings.instance_id = Some("host".into());
+        settings.group_instance_id = Some("host".into());
         let config = consumer_config(&settings, "es", 3, 8 << 20);
         assert_eq!(config.get("group.instance.id"), Some("host-3"));
         assert_eq!(config.get("session.timeout.ms"), Some("45000"));
@@ -319,8 +327,10 @@ pub(super) mod tests {
 
     #[test]
     fn the_new_group_protocol_is_given_no_key_that_it_refuses() {
-        let settings = settings(&[("group.protocol", plain("consumer"))]);
+        let mut settings = settings(&[]);
+        settings.group_protocol = GroupProtocol::Consumer;
         let config = consumer_config(&settings, "es", 0, 8 << 20);
+        config.create_native_config().expect("consumer");
         for key in [
             "session.timeout.ms",
             "heartbeat.interval.ms",

@@ -213,13 +213,7 @@ impl KafkaSource {
         worker: usize,
         fetch_bytes: u64,
     ) -> Result<Self, Error> {
-        for topic in &settings.topics {
-            if topic.is_empty() || topic.starts_with('^') || topic.contains('\0') {
-                return Err(Error::misconfigured(format!(
-                    "kafka.topics: {topic:?} is no topic's name"
-                )));
-            }
-        }
+        let topics = settings.subscription.topics();
         let notes = Arc::new(Notes::default());
         let (alive, gone) = channel();
         let context = Context {
@@ -235,7 +229,7 @@ impl KafkaSource {
         let commits = CommitQueue::new(consumer.clone()).ok_or_else(no_queue)?;
         let about = About {
             group: settings.group_id.clone(),
-            topics: settings.topics.clone(),
+            topics: topics.clone(),
             reset: settings.auto_offset_reset,
         };
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
@@ -256,7 +250,7 @@ impl KafkaSource {
             last_transport: String::new(),
             stopping: false,
         };
-        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer
             .subscribe(&topics)
             .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))?;

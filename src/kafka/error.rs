@@ -59,7 +59,7 @@ fn advice(code: Code) -> &'static str {
             "; another member of this group uses another assignment strategy: stop it, or choose another \
              kafka.group_id"
         }
-        Code::FencedInstanceId => "; another process uses the same kafka.instance_id",
+        Code::FencedInstanceId => "; another process uses the same kafka.group_instance_id",
         Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve => {
             "; check kafka.bootstrap_servers, security.protocol and the network"
         }

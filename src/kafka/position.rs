@@ -48,6 +48,7 @@ pub(super) fn first_position(
         (None, true, _) | (None, false, OffsetReset::Earliest) => Ok(log_start),
         (None, false, OffsetReset::Latest) => Ok(log_end),
         (None, false, OffsetReset::None) => Err(NoPosition),
+        (None, false, OffsetReset::ByTimestamp(_) | OffsetReset::ByDuration(_)) => Err(NoPosition),
     }
 }
 

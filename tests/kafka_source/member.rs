@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use outflow::config::settings::{KafkaSettings, OffsetLost, OffsetReset};
+use outflow::config::settings::{
+    Assignor, CommitMode, GroupProtocol, KafkaSettings, OffsetLost, OffsetReset, Subscription,
+};
 use outflow::error::Error;
 use outflow::kafka::KafkaSource;
 use outflow::offsets::{Epoch, TopicPartition};
@@ -17,11 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn settings(bootstrap: &str, topic: &str, group: &str) -> KafkaSettings {
     KafkaSettings {
         bootstrap_servers: bootstrap.into(),
-        topics: vec![topic.into()],
+        subscription: Subscription::Topics(vec![topic.into()]),
         group_id: group.into(),
-        instance_id: None,
+        group_protocol: GroupProtocol::Classic,
+        assignor: Assignor::CooperativeSticky,
+        group_instance_id: None,
+        state_dir: None,
         auto_offset_reset: OffsetReset::Earliest,
         on_offset_lost: OffsetLost::Stop,
+        commit_mode: CommitMode::Interval,
+        max_poll_records: 2_048,
         commit_interval: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(20),
         max_span: 1_000_000,
@@ -66,7 +73,7 @@ impl Member {
         let source = KafkaSource::new(settings, "test", 0, 8 << 20).expect("a source");
         Member {
             source,
-            topic: settings.topics[0].clone(),
+            topic: settings.subscription.topics().remove(0),
             starts: true,
             releases: true,
             assigned: Vec::new(),

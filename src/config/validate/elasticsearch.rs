@@ -9,13 +9,17 @@ use super::Validator;
 use crate::sinks::elasticsearch::index_name::{self, Template};
 
 impl Validator<'_> {
-    pub(super) fn elasticsearch(&mut self, topics: &[String]) -> Option<ElasticsearchSettings> {
+    pub(super) fn elasticsearch(
+        &mut self,
+        topics: &[String],
+        by_pattern: bool,
+    ) -> Option<ElasticsearchSettings> {
         let urls = self.urls();
         let auth = self.elasticsearch_auth();
         let insecure_skip_verify = self.values.flag("elasticsearch.insecure_skip_verify");
         let ca_file = self.ca_file(insecure_skip_verify);
         self.check_transport(urls.as_deref(), &auth);
-        let (index, allowed_indices) = self.index(topics);
+        let (index, allowed_indices) = self.index(topics, by_pattern);
         let (op, id, tombstones) = self.write_mode()?;
         let count = |key| {
             self.values
@@ -180,7 +184,7 @@ impl Validator<'_> {
     }
 
     /// The template and what it allows, judged by the very code that names indices.
-    fn index(&mut self, topics: &[String]) -> (Option<String>, Vec<String>) {
+    fn index(&mut self, topics: &[String], by_pattern: bool) -> (Option<String>, Vec<String>) {
         const KEY: &str = "elasticsearch.index";
         const HELP: &str =
             "write index = \"{topic}-{yyyy.MM.dd}\": {topic}, and dates of yyyy, MM, dd and HH";
@@ -207,14 +211,24 @@ impl Validator<'_> {
                 .push("begin index with a literal text: index = \"kafka-{topic}\"".into());
             }
         }
-        (Some(text), self.allowed_indices(&template, topics))
+        (
+            Some(text),
+            self.allowed_indices(&template, topics, by_pattern),
+        )
     }
 
-    fn allowed_indices(&mut self, template: &Template, topics: &[String]) -> Vec<String> {
+    fn allowed_indices(
+        &mut self,
+        template: &Template,
+        topics: &[String],
+        by_pattern: bool,
+    ) -> Vec<String> {
         const KEY: &str = "elasticsearch.allowed_indices";
         if !self.values.is_set(KEY) {
             let mut allowed: Vec<String> =
                 topics.iter().map(|topic| template.pattern(topic)).collect();
+            // Which topics a pattern means is known when they appear; the text around them is known now.
+            allowed.extend(by_pattern.then(|| template.pattern("*")));
             allowed.sort();
             allowed.dedup();
             self.derived.insert(KEY, Parsed::List(allowed.clone()));

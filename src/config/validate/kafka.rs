@@ -1,6 +1,7 @@
 //! The Kafka side: brokers, topics, and librdkafka's own properties.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
@@ -8,7 +9,7 @@ use rdkafka::error::KafkaError;
 
 use super::super::kinds::{Kind, Parsed};
 use super::super::problem::{Problem, printable};
-use super::super::settings::{KafkaSettings, OffsetLost, OffsetReset, Property};
+use super::super::settings::{CommitMode, KafkaSettings, OffsetLost, Property, Subscription};
 use super::{Validator, did_you_mean};
 use crate::kafka::OWNED;
 
@@ -54,10 +55,7 @@ const JAVA: &[(&str, &str)] = &[
         "ssl.keystore.type",
         "librdkafka has ssl.keystore.location (PKCS#12), or ssl.key.location and ssl.certificate.location (PEM)",
     ),
-    (
-        "max.poll.records",
-        "outflow takes as many records as its memory has room for",
-    ),
+    ("max.poll.records", "set kafka.max_poll_records"),
     (
         "max.partition.fetch.bytes",
         "librdkafka knows it as fetch.message.max.bytes",
@@ -109,8 +107,12 @@ const COMMON: &[&str] = &[
 impl Validator<'_> {
     pub(super) fn kafka(&mut self, name: &str) -> Option<KafkaSettings> {
         let bootstrap_servers = self.bootstrap_servers();
-        let topics = self.topics();
+        let subscription = self.subscription(name);
         let properties = self.properties();
+        let membership = self.membership(subscription.as_ref(), &properties);
+        let auto_offset_reset = self.offset_reset();
+        let commit_mode = self.commit_mode();
+        self.check_state_dir(subscription.as_ref());
         let group_id = self.values.text("kafka.group_id").unwrap_or_else(|| {
             let group = format!("outflow-{name}");
             self.derived
@@ -129,26 +131,46 @@ impl Validator<'_> {
             )
             .push("a rebalance that takes that long throws this member out of its group".into());
         }
+        let max_poll_records = self.values.integer("kafka.max_poll_records")?;
+        let (group_protocol, assignor, group_instance_id) = membership?;
+        let commit_mode = commit_mode?;
         Some(KafkaSettings {
             bootstrap_servers: bootstrap_servers?,
-            topics: topics?,
+            subscription: subscription?,
             group_id: Arc::from(group_id),
-            instance_id: self.values.text("kafka.instance_id"),
-            auto_offset_reset: match self.values.text("kafka.auto_offset_reset")?.as_str() {
-                "latest" => OffsetReset::Latest,
-                "none" => OffsetReset::None,
-                _ => OffsetReset::Earliest,
-            },
+            group_protocol,
+            assignor,
+            group_instance_id,
+            state_dir: self.values.text("state_dir").map(PathBuf::from),
+            auto_offset_reset: auto_offset_reset?,
             on_offset_lost: match self.values.text("kafka.on_offset_lost")?.as_str() {
                 "earliest" => OffsetLost::Earliest,
                 "latest" => OffsetLost::Latest,
                 _ => OffsetLost::Stop,
             },
+            commit_mode,
             commit_interval: self.values.duration("kafka.commit_interval")?,
             drain_timeout,
+            max_poll_records: match commit_mode {
+                CommitMode::Record => 1,
+                _ => usize::try_from(max_poll_records).unwrap_or(1),
+            },
             max_span: self.values.integer("kafka.max_span")?,
             properties,
         })
+    }
+
+    /// Fixed partitions have no group to keep their positions, and Elasticsearch keeps none.
+    fn check_state_dir(&mut self, subscription: Option<&Subscription>) {
+        let is_fixed = matches!(subscription, Some(Subscription::Assigned(_)));
+        let is_set = self.values.entries.contains_key("state_dir");
+        if is_fixed && self.values.has_section("elasticsearch") && !is_set {
+            self.error("kafka.assign", "there is no place for the positions")
+                .push(
+                    "without a group they are kept in a file: set state_dir = \"/var/lib/outflow\" at the top"
+                        .into(),
+                );
+        }
     }
 
     pub(super) fn bootstrap_servers(&mut self) -> Option<String> {
@@ -174,28 +196,6 @@ impl Validator<'_> {
             }
         }
         Some(text)
-    }
-
-    fn topics(&mut self) -> Option<Vec<String>> {
-        const KEY: &str = "kafka.topics";
-        if !self.require(KEY, "name the topics to read: topics = [\"host-metrics\"]") {
-            return None;
-        }
-        self.values.entries.get(KEY)?.parsed.as_ref()?;
-        let topics = self.values.list(KEY);
-        if topics.is_empty() {
-            self.error(KEY, "is empty")
-                .push("name the topics to read: topics = [\"host-metrics\"]".into());
-        }
-        let mut seen = BTreeSet::new();
-        for topic in &topics {
-            self.check_topic(KEY, topic);
-            if !seen.insert(topic) {
-                self.error(KEY, format!("{:?} stands there twice", printable(topic)))
-                    .push("name it once".into());
-            }
-        }
-        Some(topics)
     }
 
     /// librdkafka's own properties, each tried by itself on librdkafka, so that every wrong one is said.

@@ -1,6 +1,7 @@
 //! Raw values to [`Settings`]: one pure function that says everything that is wrong at once. What it must
 //! know of the machine (files, variables, cores) comes in through [`Surroundings`].
 
+mod consumer;
 mod elasticsearch;
 mod hdfs;
 mod kafka;
@@ -16,7 +17,7 @@ use super::kinds::{Parsed, format_bytes, format_duration};
 use super::layers::Values;
 use super::problem::{Place, Problem, Problems, printable, suggest};
 use super::settings::{
-    AdminSettings, AgentSettings, LogSettings, RejectedPolicy, Settings, SinkSettings,
+    AdminSettings, AgentSettings, LogSettings, RejectedPolicy, Settings, SinkSettings, Subscription,
 };
 use super::surroundings::Surroundings;
 
@@ -69,7 +70,8 @@ impl Validator<'_> {
         let name = self.name();
         let shown = name.clone().unwrap_or_default();
         let kafka = self.kafka(&shown);
-        let topics = kafka.as_ref().map(|k| k.topics.clone()).unwrap_or_default();
+        let subscription = kafka.as_ref().map(|k| &k.subscription);
+        let topics = subscription.map(|s| s.topics()).unwrap_or_default();
         let elasticsearch = self.values.has_section("elasticsearch");
         let hdfs = self.values.has_section("hdfs");
         if elasticsearch && hdfs {
@@ -83,7 +85,8 @@ impl Validator<'_> {
                 .help("make two files of it; `outflow run --config` takes several"),
             );
         }
-        let elasticsearch = elasticsearch.then(|| self.elasticsearch(&topics));
+        let by_pattern = matches!(subscription, Some(Subscription::Pattern(_)));
+        let elasticsearch = elasticsearch.then(|| self.elasticsearch(&topics, by_pattern));
         let hdfs = hdfs.then(|| self.hdfs());
         let sink = match (elasticsearch, hdfs) {
             (Some(settings), _) => settings.map(SinkSettings::Elasticsearch),
@@ -417,7 +420,7 @@ impl Validator<'_> {
             || !topic.chars().all(fits)
         {
             let help = if is_pattern {
-                "patterns aren't supported: name every topic"
+                "a pattern stands in topics_pattern"
             } else {
                 "letters, digits, `.`, `_` and `-`, at most 249 of them"
             };
