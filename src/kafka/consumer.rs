@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -28,6 +28,7 @@ use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
 use super::lookup::{About, Found, Lookup};
 use super::rebalance::Assignment;
+use super::verify::{Mismatch, Verification};
 use crate::config::settings::KafkaSettings;
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition};
@@ -164,6 +165,13 @@ fn commit_result(answered: &Answered) -> Result<(), Error> {
     }
 }
 
+/// The partitions whose offsets the group took.
+fn taken(answered: Answered) -> Vec<(TopicPartition, i64)> {
+    let entries = answered.entries.into_iter();
+    let taken = entries.filter(|entry| answered.error.is_none() && entry.error.is_none());
+    taken.map(|entry| (entry.partition, entry.offset)).collect()
+}
+
 fn not_committed(code: Code) -> Error {
     from_code(code, "Kafka: offsets can't be committed")
 }
@@ -194,6 +202,7 @@ pub struct KafkaSource {
     waker: Waker,
     assignment: Assignment,
     commits: Commits,
+    verification: Verification,
     to_locate: Vec<(TopicPartition, Epoch)>,
     /// What was locate()d in this epoch and not answered yet.
     locating: HashMap<TopicPartition, Epoch>,
@@ -226,7 +235,9 @@ impl KafkaSource {
         let consumer = Arc::new(consumer);
         let no_queue = || Error::unavailable("Kafka: the client has no room for a queue");
         let data = DataQueue::new(consumer.clone()).ok_or_else(no_queue)?;
-        let commits = CommitQueue::new(consumer.clone()).ok_or_else(no_queue)?;
+        // Whoever waits for a commit's answer is parked: the thread that makes a source uses it.
+        let waits = std::thread::current();
+        let commits = CommitQueue::new(consumer.clone(), waits).ok_or_else(no_queue)?;
         let about = About {
             group: settings.group_id.clone(),
             topics: topics.clone(),
@@ -243,6 +254,7 @@ impl KafkaSource {
             waker: Waker::new(move || yielder.wake()),
             assignment: Assignment::default(),
             commits: Commits::default(),
+            verification: Verification::default(),
             to_locate: Vec::new(),
             locating: HashMap::new(),
             events: VecDeque::new(),
@@ -255,6 +267,11 @@ impl KafkaSource {
             .subscribe(&topics)
             .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))?;
         Ok(source)
+    }
+
+    /// Reads committed offsets back this often, instead of every few seconds: for tests.
+    pub fn verify_every(&mut self, every: Duration) {
+        self.verification.every(every);
     }
 
     fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
@@ -341,6 +358,9 @@ impl KafkaSource {
                     self.committed(&numbers, &result);
                 }
                 Next::Send(commits) => {
+                    for commit in &commits {
+                        self.verification.sent(&commit.partition, commit.offset);
+                    }
                     let entries: Vec<Entry> = commits.into_iter().map(commit_entry).collect();
                     let sent = self
                         .queues
@@ -362,6 +382,13 @@ impl KafkaSource {
                 self.well(Until::Membership);
             }
             let numbers = self.commits.answered();
+            let taken = taken(answered);
+            for (partition, offset) in &taken {
+                self.verification.acknowledged(partition, *offset);
+            }
+            if result.is_err() && !taken.is_empty() {
+                self.committed_in_part(&numbers, taken);
+            }
             self.committed(&numbers, &result);
             self.send_commits();
         }
@@ -373,6 +400,24 @@ impl KafkaSource {
             result: result.clone(),
         };
         self.events.extend(numbers.iter().map(event));
+    }
+
+    fn committed_in_part(&mut self, numbers: &[u64], taken: Vec<(TopicPartition, i64)>) {
+        let partitions: Vec<_> = taken.into_iter().map(|(partition, _)| partition).collect();
+        let event = |number: &u64| SourceEvent::CommittedInPart {
+            number: *number,
+            partitions: partitions.clone(),
+        };
+        self.events.extend(numbers.iter().map(event));
+    }
+
+    /// Has committed offsets read back, if it is time.
+    fn verify(&mut self) {
+        if let Some(lookup) = &self.lookup
+            && let Some(partitions) = self.verification.ask(Instant::now())
+        {
+            lookup.read_back(partitions);
+        }
     }
 
     /// Serves the main queue until it is empty.
@@ -410,6 +455,7 @@ impl KafkaSource {
         match note {
             Note::Assigned(partitions) => {
                 self.well(Until::Membership);
+                self.verification.hold(&partitions);
                 if let Some(lookup) = &self.lookup {
                     lookup.hold(partitions.clone());
                 }
@@ -424,6 +470,7 @@ impl KafkaSource {
             Note::Lost(partitions) => {
                 self.assignment.revoke(&partitions);
                 self.commits.forget(&partitions);
+                self.verification.forget(&partitions);
                 partitions.iter().for_each(|p| self.assignment.stop(p));
                 self.events.push_back(SourceEvent::Lost(partitions));
             }
@@ -501,6 +548,15 @@ impl KafkaSource {
                 }
                 Found::Trouble(error) => self.troubled(error, Until::Answers),
                 Found::Well => self.well(Until::Answers),
+                Found::ReadBack(offsets) => {
+                    let mismatches = self.verification.found(offsets).into_iter();
+                    let event = |mismatch: Mismatch| SourceEvent::CommitMismatch {
+                        partition: mismatch.partition,
+                        ours: mismatch.ours,
+                        found: mismatch.found,
+                    };
+                    self.events.extend(mismatches.map(event));
+                }
             }
         }
     }
@@ -557,6 +613,7 @@ impl Source for KafkaSource {
         }
         self.hear_commits();
         self.collect_found();
+        self.verify();
         events.extend(self.events.drain(..));
     }
 
@@ -640,6 +697,7 @@ impl Source for KafkaSource {
     fn release(&mut self, partitions: &[TopicPartition]) {
         self.assignment.release(partitions);
         self.commits.forget(partitions);
+        self.verification.forget(partitions);
         for partition in partitions {
             self.locating.remove(partition);
         }

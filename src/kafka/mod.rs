@@ -7,6 +7,7 @@
 //! | [`dead_letter`] | [`KafkaDeadLetters`]: refused records, read again and produced as they were |
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time (pure) |
+//! | `verify` | whether the group has what was committed (pure, but for the question) |
 //! | `position` | where a partition is read from at first (pure) |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
@@ -23,6 +24,7 @@ mod ffi;
 mod lookup;
 mod position;
 mod rebalance;
+mod verify;
 
 pub use client::OWNED;
 pub use consumer::KafkaSource;
