@@ -327,6 +327,7 @@ impl Source for SimSource {
         };
         self.last_arrival = self.last_arrival.max(world.now + world.rng.range(1, slow));
         let sent = SentCommit {
+            at: world.now,
             client: self.client,
             member: self.member,
             number,
