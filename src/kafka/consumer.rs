@@ -20,7 +20,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
 use super::client::{consumer_config, creation_error};
-use super::commit::{Commits, Next};
+use super::commit::{Commits, Done, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
 use super::ffi::commit::{Answered, CommitQueue};
@@ -165,11 +165,15 @@ fn commit_result(answered: &Answered) -> Result<(), Error> {
     }
 }
 
-/// The partitions whose offsets the group took.
-fn taken(answered: Answered) -> Vec<(TopicPartition, i64)> {
-    let entries = answered.entries.into_iter();
-    let taken = entries.filter(|entry| answered.error.is_none() && entry.error.is_none());
-    taken.map(|entry| (entry.partition, entry.offset)).collect()
+/// Whether a commit failed for what may be one topic's own trouble.
+fn is_about_topics(answered: &Answered) -> bool {
+    let mut codes = answered.entries.iter().filter_map(|e| e.error);
+    codes.any(|code| {
+        matches!(
+            code,
+            Code::UnknownTopicOrPartition | Code::TopicAuthorizationFailed
+        )
+    })
 }
 
 fn not_committed(code: Code) -> Error {
@@ -348,15 +352,7 @@ impl KafkaSource {
     fn send_commits(&mut self) {
         while let Some(next) = self.commits.next() {
             match next {
-                Next::Answer { numbers, gone } => {
-                    let result = match gone {
-                        true => Err(Error::fenced(
-                            "the partitions were released before the commit",
-                        )),
-                        false => Ok(()),
-                    };
-                    self.committed(&numbers, &result);
-                }
+                Next::Tell(done) => self.committed(done),
                 Next::Send(commits) => {
                     for commit in &commits {
                         self.verification.sent(&commit.partition, commit.offset);
@@ -367,8 +363,7 @@ impl KafkaSource {
                         .as_ref()
                         .map(|queues| queues.commits.send(&entries));
                     if let Some(Err(code)) = sent {
-                        let numbers = self.commits.answered();
-                        self.committed(&numbers, &Err(not_committed(code)));
+                        self.commits.answered(Err(not_committed(code)), false);
                     }
                 }
             }
@@ -378,37 +373,32 @@ impl KafkaSource {
     fn hear_commits(&mut self) {
         while let Some(answered) = self.queues.as_ref().and_then(|q| q.commits.answered()) {
             let result = commit_result(&answered);
+            let of_a_topic = is_about_topics(&answered);
             if result.is_ok() {
                 self.well(Until::Membership);
+                for entry in &answered.entries {
+                    self.verification
+                        .acknowledged(&entry.partition, entry.offset);
+                }
             }
-            let numbers = self.commits.answered();
-            let taken = taken(answered);
-            for (partition, offset) in &taken {
-                self.verification.acknowledged(partition, *offset);
-            }
-            if result.is_err() && !taken.is_empty() {
-                self.committed_in_part(&numbers, taken);
-            }
-            self.committed(&numbers, &result);
+            self.commits.answered(result, of_a_topic);
             self.send_commits();
         }
     }
 
-    fn committed(&mut self, numbers: &[u64], result: &Result<(), Error>) {
-        let event = |number: &u64| SourceEvent::Committed {
-            number: *number,
-            result: result.clone(),
-        };
-        self.events.extend(numbers.iter().map(event));
-    }
-
-    fn committed_in_part(&mut self, numbers: &[u64], taken: Vec<(TopicPartition, i64)>) {
-        let partitions: Vec<_> = taken.into_iter().map(|(partition, _)| partition).collect();
-        let event = |number: &u64| SourceEvent::CommittedInPart {
-            number: *number,
-            partitions: partitions.clone(),
-        };
-        self.events.extend(numbers.iter().map(event));
+    fn committed(&mut self, done: Done) {
+        for number in done.numbers {
+            if done.result.is_err() && !done.taken.is_empty() {
+                self.events.push_back(SourceEvent::CommittedInPart {
+                    number,
+                    partitions: done.taken.clone(),
+                });
+            }
+            self.events.push_back(SourceEvent::Committed {
+                number,
+                result: done.result.clone(),
+            });
+        }
     }
 
     /// Has committed offsets read back, if it is time.
