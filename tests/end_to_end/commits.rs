@@ -73,7 +73,9 @@ fn after_a_kill_no_more_is_written_again_than_was_in_flight() {
             outflow.kill().unwrap();
             let uncommitted = num_uncommitted(&stage);
             if mode == "record" {
-                assert!(uncommitted <= 1, "{uncommitted} records were in flight");
+                // One of this kill; those of the kills before may be in other partitions and still wait.
+                let most = uncommitted <= kill;
+                assert!(most, "{uncommitted} uncommitted after kill {kill}");
             }
             in_flight += uncommitted;
         }

@@ -348,6 +348,9 @@ impl Source for SimSource {
             self.started.remove(&p);
             self.revoked.remove(&p);
             self.confirmed.remove(&p);
+            for commit in self.unanswered.values_mut() {
+                commit.parts.remove(&p);
+            }
             let closed = !world.open_in_sink.contains(&(self.client, p));
             world.taken.remove(&(self.client, p));
             world.demand(closed, || {

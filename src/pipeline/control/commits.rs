@@ -68,51 +68,57 @@ impl Commits {
 impl Control {
     /// How many records may be taken now, as far as commits have a say.
     pub fn may_take(&self) -> usize {
-        let awaits = |p: &Partition| p.is_delivered() && p.news().is_some();
-        let works = |p: &Partition| p.is_delivered() && !p.is_final();
-        let mut held = self.slots.iter().flatten();
-        let is_free = match self.rules.commit_mode {
-            CommitMode::Interval | CommitMode::Async => true,
-            CommitMode::Batch => !self.commits.is_news_on_its_way() && !held.any(awaits),
-            CommitMode::Record => {
-                !self.commits.is_news_on_its_way() && !held.any(|p| awaits(p) || works(p))
-            }
-        };
-        match self.rules.commit_mode {
-            _ if !is_free => 0,
+        let most = match self.rules.commit_mode {
+            CommitMode::Interval | CommitMode::Async => return self.rules.max_poll_records,
+            CommitMode::Batch => self.rules.max_poll_records,
             CommitMode::Record => 1,
-            _ => self.rules.max_poll_records,
+        };
+        let one_by_one = self.rules.commit_mode == CommitMode::Record;
+        let is_awaited = |partition: &Partition| {
+            let is_final = partition.is_final() || !one_by_one;
+            partition.is_delivered() && (partition.news().is_some() || !is_final)
+        };
+        let mut held = self.slots.iter().flatten();
+        match self.commits.is_news_on_its_way() || held.any(is_awaited) {
+            true => 0,
+            false => most,
         }
     }
 
     /// Commits what has become final, if the mode says to do so at once. Call it when acks were heard.
     pub fn commit_at_once(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.rules.commit_mode == CommitMode::Interval || !self.commits.is_quiet(now) {
-            return;
+        if self.rules.commit_mode != CommitMode::Interval {
+            self.tick_commits(now, out);
         }
-        let untried = |slot: Slot| {
-            let partition = self.slots.get(slot.0)?.as_ref()?;
-            let news = partition.news().filter(|_| !partition.commit_failed)?;
-            Some((slot, partition.epoch, news))
-        };
-        let parts = (0..self.slots.len()).filter_map(|slot| untried(Slot(slot)));
-        let parts = parts.collect();
-        self.commit(parts, now, out);
     }
 
     pub(super) fn tick_commits(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.commit_at_once(now, out);
-        if now < self.commits.next || !self.commits.is_quiet(now) {
+        let everything = self.commits.next <= now;
+        let at_once = self.rules.commit_mode != CommitMode::Interval;
+        if !(everything || at_once) || !self.commits.is_quiet(now) {
             return;
         }
-        self.commits.next = now + self.commit_pause();
-        let heartbeat = self.commits.next_heartbeat <= now;
+        let heartbeat = everything && self.commits.next_heartbeat <= now;
+        if everything {
+            self.commits.next = now + self.commit_pause();
+        }
         if heartbeat {
             self.commits.next_heartbeat = now + HEARTBEAT;
         }
         let slots = (0..self.slots.len()).map(Slot);
-        let parts = slots.filter_map(|slot| self.due(slot, heartbeat)).collect();
+        let due = |slot| match everything {
+            true => self.due(slot, heartbeat),
+            false => self.due_at_once(slot),
+        };
+        let parts = slots.filter_map(due).collect();
         self.commit(parts, now, out);
+    }
+
+    /// What of a partition is to be committed without waiting: news that hasn't failed to be taken.
+    fn due_at_once(&self, slot: Slot) -> Option<(Slot, Epoch, i64)> {
+        let partition = self.slots.get(slot.0)?.as_ref()?;
+        let news = partition.news().filter(|_| !partition.commit_failed)?;
+        Some((slot, partition.epoch, news))
     }
 
     fn commit_pause(&self) -> Duration {

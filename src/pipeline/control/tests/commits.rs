@@ -110,6 +110,24 @@ fn async_commits_at_once_one_commit_at_a_time_and_goes_on() {
 }
 
 #[test]
+fn what_is_due_now_and_then_is_due_however_many_acks_there_are() {
+    let mut s = two("busy", mode(CommitMode::Async));
+    s.take(0, 0, 100);
+    s.take(1, 0, 1);
+    s.acked(1, 2, 0, 1).turn().does(&["commit #1 1=1 le7"]);
+    for n in 1..=40 {
+        // When one is answered the next is due already.
+        s.acked(0, 1, n - 1, n).committed(n as u64).after_ms(1_000);
+    }
+    let idle = |did: &String| did.contains(" 1=1 ");
+    assert_eq!(
+        s.did().iter().filter(|did| idle(did)).count(),
+        1,
+        "a heartbeat"
+    );
+}
+
+#[test]
 fn record_takes_the_next_when_the_one_before_is_committed() {
     let mut s = two("record", mode(CommitMode::Record));
     assert_eq!(s.may_take(), 1);

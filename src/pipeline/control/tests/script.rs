@@ -105,13 +105,15 @@ impl Script {
     #[track_caller]
     pub fn does(&mut self, expected: &[&str]) -> &mut Self {
         self.steps += 1;
-        let done: Vec<_> = self
-            .out
-            .drain(..)
-            .filter_map(|action| show(&action))
-            .collect();
+        let done = self.did();
         assert_eq!(done, expected, "{}, look {}", self.name, self.steps);
         self
+    }
+
+    /// What was done since the last look.
+    pub fn did(&mut self) -> Vec<String> {
+        let done = self.out.drain(..);
+        done.filter_map(|action| show(&action)).collect()
     }
 
     #[track_caller]
