@@ -1,5 +1,7 @@
 //! The commit modes: each loses nothing and doubles nothing, and the group's offsets say what stands in the sink.
 
+use std::time::Duration;
+
 use testbed::{Outflow, exclusive};
 
 use super::support::{Sinks, Stage, stop_cleanly};
@@ -16,7 +18,16 @@ fn num_rewritten(stage: &Stage<'_>) -> usize {
 /// How many documents stand beyond what is committed: they are written again after a kill.
 fn num_uncommitted(stage: &Stage<'_>) -> i64 {
     let documents = stage.cluster.elasticsearch.documents();
-    let stored = documents.count(&stage.topic).unwrap();
+    let count = || documents.count(&stage.topic).unwrap();
+    // What was on its way when its sender died may still be on its way.
+    let mut stored = count();
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        match count() {
+            same if same == stored => break,
+            more => stored = more,
+        }
+    }
     stored as i64 - stage.committed("elasticsearch")
 }
 
