@@ -50,6 +50,8 @@ pub struct SinkMetrics {
     pub commits: Counter,
     /// Kafka commits that failed, by error.
     pub commit_failures: Family<Reason, Counter>,
+    /// Committed offsets that weren't ours when they were read back.
+    pub commit_mismatches: Counter,
     /// Rebalances.
     pub rebalances: Counter,
     /// Workers restarted after a failure.
@@ -131,6 +133,11 @@ impl SinkMetrics {
             "Kafka commits failed",
             m.commit_failures.clone(),
         );
+        registry.register(
+            "commit_mismatches",
+            "Committed offsets that weren't ours when read back",
+            m.commit_mismatches.clone(),
+        );
         registry.register("rebalances", "Rebalances", m.rebalances.clone());
         registry.register(
             "worker_restarts",
@@ -169,6 +176,7 @@ impl SinkMetrics {
             in_flight: Gauge::default(),
             commits: Counter::default(),
             commit_failures: Family::default(),
+            commit_mismatches: Counter::default(),
             rebalances: Counter::default(),
             worker_restarts: Counter::default(),
             write_seconds: seconds(),

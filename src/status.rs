@@ -81,6 +81,8 @@ pub struct PartitionStatus {
     pub lag: Option<i64>,
     /// Timestamp of the newest acked record (Unix ms).
     pub acked_timestamp_ms: Option<i64>,
+    /// How the group's committed offset last differed from what this worker had committed, in words.
+    pub commit_mismatch: Option<String>,
 }
 
 /// One worker.

@@ -53,6 +53,7 @@ fn partition(number: i32, state: PartitionState) -> PartitionStatus {
         log_end: Some(15),
         lag: Some(5),
         acked_timestamp_ms: None,
+        commit_mismatch: None,
     }
 }
 

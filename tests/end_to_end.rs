@@ -5,6 +5,7 @@
 
 mod end_to_end {
     mod bad_input;
+    mod commits;
     mod kills;
     mod outages;
     mod rebalances;

@@ -1,6 +1,8 @@
 //! The pipeline's source on a real broker: what it delivers, when it stops, how it shares partitions, where it
 //! begins, and how it ends.
 
+#[path = "kafka_source/commits.rs"]
+mod commits;
 #[path = "kafka_source/dead_letters.rs"]
 mod dead_letters;
 #[path = "kafka_source/member.rs"]

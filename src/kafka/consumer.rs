@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -20,7 +20,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
 use super::client::{consumer_config, creation_error};
-use super::commit::{Commits, Next};
+use super::commit::{Commits, Done, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
 use super::ffi::commit::{Answered, CommitQueue};
@@ -28,6 +28,7 @@ use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
 use super::lookup::{About, Found, Lookup};
 use super::rebalance::Assignment;
+use super::verify::{Mismatch, Verification};
 use crate::config::settings::KafkaSettings;
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition};
@@ -164,6 +165,17 @@ fn commit_result(answered: &Answered) -> Result<(), Error> {
     }
 }
 
+/// Whether a commit failed for what may be one topic's own trouble.
+fn is_about_topics(answered: &Answered) -> bool {
+    let mut codes = answered.entries.iter().filter_map(|e| e.error);
+    codes.any(|code| {
+        matches!(
+            code,
+            Code::UnknownTopicOrPartition | Code::TopicAuthorizationFailed
+        )
+    })
+}
+
 fn not_committed(code: Code) -> Error {
     from_code(code, "Kafka: offsets can't be committed")
 }
@@ -194,6 +206,7 @@ pub struct KafkaSource {
     waker: Waker,
     assignment: Assignment,
     commits: Commits,
+    verification: Verification,
     to_locate: Vec<(TopicPartition, Epoch)>,
     /// What was locate()d in this epoch and not answered yet.
     locating: HashMap<TopicPartition, Epoch>,
@@ -226,7 +239,9 @@ impl KafkaSource {
         let consumer = Arc::new(consumer);
         let no_queue = || Error::unavailable("Kafka: the client has no room for a queue");
         let data = DataQueue::new(consumer.clone()).ok_or_else(no_queue)?;
-        let commits = CommitQueue::new(consumer.clone()).ok_or_else(no_queue)?;
+        // Whoever waits for a commit's answer is parked: the thread that makes a source uses it.
+        let waits = std::thread::current();
+        let commits = CommitQueue::new(consumer.clone(), waits).ok_or_else(no_queue)?;
         let about = About {
             group: settings.group_id.clone(),
             topics: topics.clone(),
@@ -243,6 +258,7 @@ impl KafkaSource {
             waker: Waker::new(move || yielder.wake()),
             assignment: Assignment::default(),
             commits: Commits::default(),
+            verification: Verification::default(),
             to_locate: Vec::new(),
             locating: HashMap::new(),
             events: VecDeque::new(),
@@ -255,6 +271,11 @@ impl KafkaSource {
             .subscribe(&topics)
             .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))?;
         Ok(source)
+    }
+
+    /// Reads committed offsets back this often, instead of every few seconds: for tests.
+    pub fn verify_every(&mut self, every: Duration) {
+        self.verification.every(every);
     }
 
     fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
@@ -331,24 +352,18 @@ impl KafkaSource {
     fn send_commits(&mut self) {
         while let Some(next) = self.commits.next() {
             match next {
-                Next::Answer { numbers, gone } => {
-                    let result = match gone {
-                        true => Err(Error::fenced(
-                            "the partitions were released before the commit",
-                        )),
-                        false => Ok(()),
-                    };
-                    self.committed(&numbers, &result);
-                }
+                Next::Tell(done) => self.committed(done),
                 Next::Send(commits) => {
+                    for commit in &commits {
+                        self.verification.sent(&commit.partition, commit.offset);
+                    }
                     let entries: Vec<Entry> = commits.into_iter().map(commit_entry).collect();
                     let sent = self
                         .queues
                         .as_ref()
                         .map(|queues| queues.commits.send(&entries));
                     if let Some(Err(code)) = sent {
-                        let numbers = self.commits.answered();
-                        self.committed(&numbers, &Err(not_committed(code)));
+                        self.commits.answered(Err(not_committed(code)), false);
                     }
                 }
             }
@@ -358,21 +373,41 @@ impl KafkaSource {
     fn hear_commits(&mut self) {
         while let Some(answered) = self.queues.as_ref().and_then(|q| q.commits.answered()) {
             let result = commit_result(&answered);
+            let of_a_topic = is_about_topics(&answered);
             if result.is_ok() {
                 self.well(Until::Membership);
+                for entry in &answered.entries {
+                    self.verification
+                        .acknowledged(&entry.partition, entry.offset);
+                }
             }
-            let numbers = self.commits.answered();
-            self.committed(&numbers, &result);
+            self.commits.answered(result, of_a_topic);
             self.send_commits();
         }
     }
 
-    fn committed(&mut self, numbers: &[u64], result: &Result<(), Error>) {
-        let event = |number: &u64| SourceEvent::Committed {
-            number: *number,
-            result: result.clone(),
-        };
-        self.events.extend(numbers.iter().map(event));
+    fn committed(&mut self, done: Done) {
+        for number in done.numbers {
+            if done.result.is_err() && !done.taken.is_empty() {
+                self.events.push_back(SourceEvent::CommittedInPart {
+                    number,
+                    partitions: done.taken.clone(),
+                });
+            }
+            self.events.push_back(SourceEvent::Committed {
+                number,
+                result: done.result.clone(),
+            });
+        }
+    }
+
+    /// Has committed offsets read back, if it is time.
+    fn verify(&mut self) {
+        if let Some(lookup) = &self.lookup
+            && let Some(partitions) = self.verification.ask(Instant::now())
+        {
+            lookup.read_back(partitions);
+        }
     }
 
     /// Serves the main queue until it is empty.
@@ -410,6 +445,7 @@ impl KafkaSource {
         match note {
             Note::Assigned(partitions) => {
                 self.well(Until::Membership);
+                self.verification.hold(&partitions);
                 if let Some(lookup) = &self.lookup {
                     lookup.hold(partitions.clone());
                 }
@@ -424,6 +460,7 @@ impl KafkaSource {
             Note::Lost(partitions) => {
                 self.assignment.revoke(&partitions);
                 self.commits.forget(&partitions);
+                self.verification.forget(&partitions);
                 partitions.iter().for_each(|p| self.assignment.stop(p));
                 self.events.push_back(SourceEvent::Lost(partitions));
             }
@@ -501,6 +538,15 @@ impl KafkaSource {
                 }
                 Found::Trouble(error) => self.troubled(error, Until::Answers),
                 Found::Well => self.well(Until::Answers),
+                Found::ReadBack(offsets) => {
+                    let mismatches = self.verification.found(offsets).into_iter();
+                    let event = |mismatch: Mismatch| SourceEvent::CommitMismatch {
+                        partition: mismatch.partition,
+                        ours: mismatch.ours,
+                        found: mismatch.found,
+                    };
+                    self.events.extend(mismatches.map(event));
+                }
             }
         }
     }
@@ -557,6 +603,7 @@ impl Source for KafkaSource {
         }
         self.hear_commits();
         self.collect_found();
+        self.verify();
         events.extend(self.events.drain(..));
     }
 
@@ -640,6 +687,7 @@ impl Source for KafkaSource {
     fn release(&mut self, partitions: &[TopicPartition]) {
         self.assignment.release(partitions);
         self.commits.forget(partitions);
+        self.verification.forget(partitions);
         for partition in partitions {
             self.locating.remove(partition);
         }

@@ -17,6 +17,7 @@ use super::ffi::cluster::{self, Topic};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::Yielder;
 use super::position::{appeared_later, first_position};
+use super::verify::{ReadBack, read_back};
 use crate::backoff::{Backoff, Policy};
 use crate::config::settings::OffsetReset;
 use crate::error::{Error, Kind};
@@ -40,6 +41,8 @@ enum Ask {
     Forget(Vec<TopicPartition>),
     /// Something seems to be wrong with the brokers: see whether it still is.
     Check,
+    /// Read these partitions' committed offsets back.
+    ReadBack(Vec<TopicPartition>),
 }
 
 /// What comes back.
@@ -48,6 +51,7 @@ pub(super) enum Found {
     Trouble(Error),
     /// The brokers answered everything.
     Well,
+    ReadBack(ReadBack),
 }
 
 /// The handle of the thread, which ends when this is dropped.
@@ -83,6 +87,7 @@ impl Lookup {
             wanted: BTreeMap::new(),
             held: BTreeSet::new(),
             check: false,
+            read_back: None,
             described: HashMap::new(),
             described_at: Instant::now(),
         };
@@ -117,6 +122,11 @@ impl Lookup {
         self.ask(Ask::Check);
     }
 
+    /// Reads committed offsets back; answered once.
+    pub fn read_back(&self, partitions: Vec<TopicPartition>) {
+        self.ask(Ask::ReadBack(partitions));
+    }
+
     /// The thread only ends with this handle, so nobody misses what can't be sent.
     fn ask(&self, ask: Ask) {
         let _ = self.asks.send(ask);
@@ -143,6 +153,7 @@ struct Thread<C: ConsumerContext + 'static> {
     wanted: BTreeMap<TopicPartition, Epoch>,
     held: BTreeSet<TopicPartition>,
     check: bool,
+    read_back: Option<Vec<TopicPartition>>,
     described: HashMap<Arc<str>, Topic>,
     described_at: Instant,
 }
@@ -181,6 +192,9 @@ impl<C: ConsumerContext + 'static> Thread<C> {
                     }
                 }
             }
+            if let Some(partitions) = self.read_back.take() {
+                self.answer(Found::ReadBack(read_back(&consumer, partitions, TIMEOUT)));
+            }
             if Instant::now() >= next_refresh {
                 self.refresh(&consumer);
                 next_refresh = Instant::now() + REFRESH;
@@ -199,6 +213,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
                 }
             }
             Ask::Check => self.check = true,
+            Ask::ReadBack(partitions) => self.read_back = Some(partitions),
         }
     }
 

@@ -146,6 +146,11 @@ impl Reporter {
                     worker, "offsets not committed, they are tried again: {why}"
                 );
             }
+            Notice::CommitMismatch(id, what) => {
+                metrics.commit_mismatches.inc();
+                let (topic, partition) = (&*id.topic, id.partition);
+                error!(sink, worker, topic, partition, "{what}");
+            }
             Notice::AckedTimestamp(timestamp_ms) => {
                 let age_ms = (unix_ms() - timestamp_ms).max(0);
                 metrics.end_to_end_seconds.observe(age_ms as f64 / 1_000.0);

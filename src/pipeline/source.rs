@@ -35,6 +35,22 @@ pub enum SourceEvent {
         /// Whether the group took it. `Fenced`: our membership is over, a rebalance will follow.
         result: Result<(), Error>,
     },
+    /// The group took these partitions of a commit, and not all: `Committed` follows, and says why.
+    CommittedInPart {
+        /// The number that the commit was given.
+        number: u64,
+        /// Those that were taken.
+        partitions: Vec<TopicPartition>,
+    },
+    /// Read back from the group, a committed offset isn't what this source has committed.
+    CommitMismatch {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What the group had acknowledged.
+        ours: i64,
+        /// What it has; `None`: nothing.
+        found: Option<i64>,
+    },
     /// This partition's delivery has stopped by itself.
     Broken {
         /// Which partition.

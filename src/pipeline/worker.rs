@@ -18,8 +18,6 @@ use crate::pipeline::source::{Source, SourceEvent};
 use crate::sinks::{Answer, Connector, Sink, Slot, Waker};
 use crate::status::{CircuitState, WorkerStatus};
 
-/// Most records taken in one go.
-const MAX_RECORDS: usize = 2_048;
 /// Longest wait for records or answers: the main queue is served at least this often.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// How often the control looks at the clock.
@@ -115,6 +113,7 @@ impl Worker {
         }
         let due = self.hear_sink(now);
         self.hear_dead_letters(now);
+        self.control.commit_at_once(now, &mut self.actions);
         self.tick(now);
         self.act();
         if let Some(clean) = self.control.finished() {
@@ -123,26 +122,31 @@ impl Worker {
 
         let until = due.map_or(self.next_tick, |due| due.min(self.next_tick));
         let wait = until.saturating_duration_since(now).min(LONGEST_WAIT);
-        if self.has_room() {
-            self.take_records(now, wait);
-            self.act();
-        } else {
-            park(wait);
+        match self.room() {
+            0 => park(wait),
+            room => {
+                self.take_records(room, now, wait);
+                self.act();
+            }
         }
         None
     }
 
-    /// Back-pressure is not taking records: the client's queue fills up to its bound, and Kafka keeps the rest.
-    fn has_room(&self) -> bool {
+    /// How many records may be taken. Back-pressure is not taking any: the client's queue fills up to its bound,
+    /// and Kafka keeps the rest.
+    fn room(&self) -> usize {
         let letters = self
             .dead_letters
             .as_ref()
             .map_or(0, |letters| letters.num_in_flight());
-        self.sink.has_room() && letters < MAX_LETTERS
+        match self.sink.has_room() && letters < MAX_LETTERS {
+            true => self.control.may_take(),
+            false => 0,
+        }
     }
 
     /// Kafka → sink: each record is taken by the tracker and encoded by the sink, at once.
-    fn take_records(&mut self, now: Instant, wait: Duration) {
+    fn take_records(&mut self, most: usize, now: Instant, wait: Duration) {
         let Worker {
             source,
             sink,
@@ -153,7 +157,7 @@ impl Worker {
         } = self;
         let (mut records, mut bytes) = (0u64, 0u64);
         let mut newest: Option<(Slot, i64, i64)> = None;
-        source.take(MAX_RECORDS, wait, &mut |record| {
+        source.take(most, wait, &mut |record| {
             if !control.take(record) {
                 return;
             }

@@ -145,8 +145,19 @@ topic = "{dead_letters}"
         outflow
     }
 
+    /// Starts a process with these sinks and this in its environment, and waits until it is ready.
+    pub fn run_with(&self, sinks: Sinks, env: &[(&str, &str)]) -> Outflow {
+        let outflow = self.start_with(sinks, env);
+        outflow.wait_ready(PATIENCE).unwrap();
+        outflow
+    }
+
     /// Starts a process with these sinks.
     pub fn start(&self, sinks: Sinks) -> Outflow {
+        self.start_with(sinks, &[])
+    }
+
+    fn start_with(&self, sinks: Sinks, env: &[(&str, &str)]) -> Outflow {
         let (elasticsearch, hdfs) = (self.elasticsearch_config(), self.hdfs_config(""));
         let mut args = vec!["run"];
         if sinks != Sinks::Hdfs {
@@ -158,7 +169,7 @@ topic = "{dead_letters}"
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
         let log = self.dir.path().join(format!("outflow-{number}.log"));
-        let env = [("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
+        let env = [&[("OUTFLOW_ADMIN__LISTEN", admin.as_str())], env].concat();
         let binary = env!("CARGO_BIN_EXE_outflow");
         Outflow::spawn(binary, &args, &env, log)
             .unwrap()

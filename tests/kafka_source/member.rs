@@ -60,6 +60,8 @@ pub struct Member {
     pub located: HashMap<i32, Result<Location, Error>>,
     pub broken: Vec<(i32, Broken)>,
     pub committed: Vec<(u64, Result<(), Error>)>,
+    pub committed_in_part: Vec<(u64, Vec<TopicPartition>)>,
+    pub mismatches: Vec<(i32, i64, Option<i64>)>,
     pub troubles: Vec<Option<Error>>,
     pub seen: Vec<Seen>,
     /// Next offsets to commit, of what is held.
@@ -82,6 +84,8 @@ impl Member {
             located: HashMap::new(),
             broken: Vec::new(),
             committed: Vec::new(),
+            committed_in_part: Vec::new(),
+            mismatches: Vec::new(),
             troubles: Vec::new(),
             seen: Vec::new(),
             next: BTreeMap::new(),
@@ -198,6 +202,14 @@ impl Member {
                     self.release(&partitions);
                 }
             }
+            SourceEvent::CommittedInPart { number, partitions } => {
+                self.committed_in_part.push((number, partitions));
+            }
+            SourceEvent::CommitMismatch {
+                partition,
+                ours,
+                found,
+            } => self.mismatches.push((partition.partition, ours, found)),
             SourceEvent::Broken { partition, why } => {
                 self.broken.push((partition.partition, why));
             }

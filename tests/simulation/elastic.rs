@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use outflow::config::settings::CommitMode;
 use outflow::error::Error;
 use outflow::offsets::{Epoch, Range};
 use outflow::sinks::{Answer, Assignment, Record, Rejection, Sink, Slot};
@@ -126,6 +127,17 @@ impl SimElastic {
             .values()
             .map(|request| request.documents.len());
         requests.sum::<usize>() + self.batch.len()
+    }
+
+    /// A record in flight, but for those that only keep their own partition waiting.
+    fn works_on(&self) -> Option<(i32, i64)> {
+        let requests = self.requests.values().flat_map(|r| &r.documents);
+        let mut documents = requests.chain(&self.batch);
+        let keeps_waiting = |document: &&Document| {
+            let part = self.parts.get(&document.slot);
+            part.is_some_and(|part| part.paused_until.is_none() && !part.draining)
+        };
+        documents.find(keeps_waiting).map(|d| (d.p, d.offset))
     }
 
     fn is_held(&self, slot: Slot, epoch: Epoch) -> bool {
@@ -318,6 +330,10 @@ impl Sink for SimElastic {
         let num_in_flight = self.num_in_flight();
         let bounded = num_in_flight <= world.plan.budget + 64;
         world.demand(bounded, || format!("{num_in_flight} records in flight"));
+        let alone = world.plan.commit_mode != CommitMode::Record || self.works_on().is_none();
+        world.demand(alone, || {
+            format!("{} is taken beside {:?}", record.offset, self.works_on())
+        });
         let Some(part) = self.parts.get_mut(&record.slot) else {
             world.violate(format!("a record of a closed slot: {record:?}"));
             return Ok(());

@@ -84,6 +84,8 @@ pub struct Group {
     pub members: BTreeMap<u64, Member>,
     next_member: u64,
     pub owner: Vec<Option<u64>>,
+    /// Since when it is its owner's.
+    owned_since: Vec<u64>,
     pub target: Vec<Option<u64>>,
     pub committed: Vec<Option<Committed>>,
 }
@@ -91,6 +93,7 @@ pub struct Group {
 /// A commit on its way to the broker.
 #[derive(Debug)]
 pub struct SentCommit {
+    pub at: u64,
     pub client: u64,
     pub member: Option<u64>,
     pub number: u64,
@@ -116,6 +119,7 @@ impl Group {
             members: BTreeMap::new(),
             next_member: 0,
             owner: vec![None; partitions],
+            owned_since: vec![0; partitions],
             target: vec![None; partitions],
             committed: vec![None; partitions],
         }
@@ -200,6 +204,7 @@ impl World {
             } else if !assigned.is_empty() {
                 for &p in &assigned {
                     self.group.owner[p] = Some(member);
+                    self.group.owned_since[p] = self.now;
                 }
                 self.tell_member(client, member, SourceEvent::Assigned(ids_of(&assigned)));
             }
@@ -251,6 +256,9 @@ impl World {
             (None, true) => log.log_end,
             (None, false) => log.log_start,
         };
+        if let (Some(found), Kind::Elasticsearch) = (&committed, self.plan.kind) {
+            self.truth[p].first.get_or_insert(found.offset);
+        }
         if committed.is_none() {
             self.truth[p].offered.extend([start, log.log_start]);
         }
@@ -279,6 +287,7 @@ impl World {
 
     pub fn commit(&mut self, sent: SentCommit) {
         let SentCommit {
+            at: sent_at,
             client,
             member,
             number,
@@ -288,6 +297,7 @@ impl World {
         if self.now < self.kafka_down_until {
             let at = self.kafka_down_until + 50;
             let sent = SentCommit {
+                at: sent_at,
                 client,
                 member,
                 number,
@@ -312,7 +322,7 @@ impl World {
         self.note(|| format!("broker: commit #{number} of client {client} {shown:?}: {result:?}"));
         if result.is_ok() {
             for commit in commits {
-                self.accept(commit);
+                self.accept(commit, sent_at);
             }
         }
         if fate != CommitFate::AnswerVanishes {
@@ -329,8 +339,13 @@ impl World {
     }
 
     /// I1, at every commit that the broker takes.
-    fn accept(&mut self, commit: Commit) {
+    fn accept(&mut self, commit: Commit, sent_at: u64) {
         let p = commit.partition.partition as usize;
+        // A first position from before the partition went and came back: its owner may have chosen anew. It
+        // counts once somebody finds it.
+        let is_late = self.truth[p].first.is_none()
+            && self.plan.kind == Kind::Elasticsearch
+            && sent_at < self.group.owned_since[p];
         if self.truth[p].first.is_none() {
             let offered = self.truth[p].offered.contains(&commit.offset);
             self.demand(offered, || {
@@ -339,18 +354,21 @@ impl World {
                     commit.offset
                 )
             });
-            if self.plan.kind == Kind::Elasticsearch {
+            if self.plan.kind == Kind::Elasticsearch && !is_late {
                 self.truth[p].first = Some(commit.offset);
             }
         }
         let checked = self.truth[p].checked;
-        if let Some(offset) = self.not_final(p, checked, commit.offset) {
+        let not_final = self.not_final(p, checked, commit.offset);
+        if let Some(offset) = not_final.filter(|_| !is_late) {
             self.violate(format!(
                 "I1: {} was committed for partition {p}, but the record at {offset} isn't final",
                 commit.offset
             ));
         }
-        self.truth[p].checked = checked.max(commit.offset);
+        if !is_late {
+            self.truth[p].checked = checked.max(commit.offset);
+        }
         let before = self.logs[p].records.range(..commit.offset).next_back();
         let known = before.map_or(-1, |(_, record)| record.leader_epoch);
         let honest = commit.leader_epoch <= known || self.truth[p].truncated_at.is_some();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use outflow::config::settings::CommitMode;
 use outflow::offsets::{Epoch, TopicPartition};
 use outflow::pipeline::source::{Broken, Commit, Source, SourceEvent};
 use outflow::sinks::{Record, Slot, Waker};
@@ -14,6 +15,8 @@ use crate::world::{Effect, Shared, World, lock};
 const AT_ONCE: usize = 64;
 /// A worker may go on without an answer to its last commit after this long.
 const COMMIT_TIMEOUT_MS: u64 = 5_000;
+/// And any worker without an answer to any commit after this long.
+const FORGOTTEN_MS: u64 = 60_000;
 
 pub struct SimSource {
     world: Shared,
@@ -27,8 +30,17 @@ pub struct SimSource {
     lost: BTreeSet<i32>,
     started: BTreeMap<i32, Started>,
     pending: Vec<(u64, u64, Vec<i32>)>,
+    /// Every commit without an answer, by its number.
+    unanswered: BTreeMap<u64, Unanswered>,
+    /// What this client knows to be committed, of what it holds.
+    confirmed: BTreeMap<i32, i64>,
     last_arrival: u64,
     last_number: u64,
+}
+
+struct Unanswered {
+    since: u64,
+    parts: BTreeMap<i32, i64>,
 }
 
 struct Started {
@@ -51,6 +63,8 @@ impl SimSource {
             lost: BTreeSet::new(),
             started: BTreeMap::new(),
             pending: Vec::new(),
+            unanswered: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
             last_arrival: 0,
             last_number: 0,
         }
@@ -111,7 +125,19 @@ impl SimSource {
                 {
                     continue;
                 }
-                SourceEvent::Committed { number, .. } => {
+                SourceEvent::Located {
+                    partition, found, ..
+                } => {
+                    let committed = found.as_ref().ok().and_then(|l| l.committed.as_ref());
+                    if let Some(committed) = committed {
+                        self.confirmed.insert(partition.partition, committed.offset);
+                    }
+                }
+                SourceEvent::Committed { number, result } => {
+                    let answered = self.unanswered.remove(number);
+                    if let (Some(answered), Ok(())) = (answered, result) {
+                        self.confirmed.extend(answered.parts);
+                    }
                     // Commits don't overtake each other: those before are over, too.
                     self.pending.retain(|(pending, ..)| pending > number);
                 }
@@ -139,11 +165,34 @@ impl SimSource {
         }
     }
 
-    fn fetch(&mut self, world: &mut World) -> Vec<(Slot, i64, i32)> {
+    /// Where commits are synchronous nothing is taken while one with news is unanswered.
+    fn check_waits_for_commits(&self, world: &mut World) {
+        if !matches!(
+            world.plan.commit_mode,
+            CommitMode::Batch | CommitMode::Record
+        ) {
+            return;
+        }
+        let is_news = |(p, offset): (&i32, &i64)| {
+            self.held.contains(p) && self.confirmed.get(p).is_none_or(|before| offset > before)
+        };
+        let now = world.now;
+        let waits = |(_, commit): &(&u64, &Unanswered)| {
+            now < commit.since + FORGOTTEN_MS && commit.parts.iter().any(is_news)
+        };
+        if let Some((number, _)) = self.unanswered.iter().find(waits) {
+            world.violate(format!(
+                "records are taken though commit #{number} isn't answered"
+            ));
+        }
+    }
+
+    fn fetch(&mut self, world: &mut World, max: usize) -> Vec<(Slot, i64, i32)> {
+        self.check_waits_for_commits(world);
         if world.now < world.kafka_down_until {
             return Vec::new();
         }
-        let mut room = world.rng.range(1, AT_ONCE as u64) as usize;
+        let mut room = max.min(world.rng.range(1, AT_ONCE as u64) as usize);
         let (mut records, mut broken) = (Vec::new(), Vec::new());
         let (revoked, lost) = (&self.revoked, &self.lost);
         let gone = |p: &&i32| revoked.contains_key(p) || lost.contains(p);
@@ -165,7 +214,7 @@ impl SimSource {
                     started.next = offset + 1;
                     started.leader_epoch = record.leader_epoch;
                 }
-                room = AT_ONCE.saturating_sub(records.len()).min(room);
+                room = max.min(AT_ONCE).saturating_sub(records.len()).min(room);
             }
         }
         for (p, why) in broken {
@@ -226,7 +275,7 @@ impl Source for SimSource {
     }
 
     fn take(&mut self, max: usize, _wait: Duration, deliver: &mut dyn FnMut(&Record<'_>)) -> usize {
-        let records = self.fetch(&mut lock(&self.world.clone()));
+        let records = self.fetch(&mut lock(&self.world.clone()), max);
         assert!(records.len() <= max);
         for &(slot, offset, leader_epoch) in &records {
             deliver(&Record {
@@ -244,8 +293,11 @@ impl Source for SimSource {
     fn commit(&mut self, number: u64, commits: &[Commit]) {
         let mut world = lock(&self.world);
         let world = &mut *world;
-        let parts: Vec<i32> = commits.iter().map(|c| c.partition.partition).collect();
-        for p in &parts {
+        let parts: BTreeMap<i32, i64> = commits
+            .iter()
+            .map(|c| (c.partition.partition, c.offset))
+            .collect();
+        for p in parts.keys() {
             let ours = self.held.contains(p) && !self.lost.contains(p);
             world.demand(ours, || {
                 format!("partition {p} is committed, but not ours (lost or released)")
@@ -255,7 +307,10 @@ impl Source for SimSource {
             "a commit's number went back".to_owned()
         });
         self.last_number = number;
-        self.pending.push((number, world.now, parts));
+        let since = world.now;
+        let partitions = parts.keys().copied().collect();
+        self.pending.push((number, since, partitions));
+        self.unanswered.insert(number, Unanswered { since, parts });
         let bounded = self.pending.len() < 200;
         world.demand(bounded, || "unanswered commits pile up".to_owned());
         let fate = match () {
@@ -272,6 +327,7 @@ impl Source for SimSource {
         };
         self.last_arrival = self.last_arrival.max(world.now + world.rng.range(1, slow));
         let sent = SentCommit {
+            at: world.now,
             client: self.client,
             member: self.member,
             number,
@@ -291,6 +347,10 @@ impl Source for SimSource {
             released.push(p);
             self.started.remove(&p);
             self.revoked.remove(&p);
+            self.confirmed.remove(&p);
+            for commit in self.unanswered.values_mut() {
+                commit.parts.remove(&p);
+            }
             let closed = !world.open_in_sink.contains(&(self.client, p));
             world.taken.remove(&(self.client, p));
             world.demand(closed, || {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use outflow::config::settings::{OffsetLost, RejectedPolicy};
+use outflow::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
 use outflow::error::Error;
 use outflow::offsets::TopicPartition;
 use outflow::pipeline::dead_letter::{Delivery, Letter};
@@ -33,6 +33,7 @@ pub struct Plan {
     pub on_offset_lost: OffsetLost,
     pub starts_latest: bool,
     pub person: bool,
+    pub commit_mode: CommitMode,
     pub commit_interval_ms: u64,
     pub drain_timeout_ms: u64,
     pub max_span: i64,

@@ -1,8 +1,10 @@
 //! Commits whose answers come back. (rust-rdkafka's asynchronous commit never calls its callback: the client
 //! answers to a queue or to a C callback, and that wrapper gives it neither.)
 
+use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::thread::Thread;
 
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -13,6 +15,8 @@ use super::list::{Entry, read, to_native};
 /// Where answers to commits arrive. It holds the consumer: a queue must not outlive its client.
 pub(in crate::kafka) struct CommitQueue<C: ConsumerContext + 'static> {
     queue: NonNull<sys::rd_kafka_queue_t>,
+    /// Unparked when an answer arrives. The client has a pointer to it.
+    _waits: Arc<Thread>,
     consumer: Arc<BaseConsumer<C>>,
 }
 
@@ -28,11 +32,21 @@ pub(in crate::kafka) struct Answered {
 }
 
 impl<C: ConsumerContext + 'static> CommitQueue<C> {
-    /// A queue of `consumer`.
-    pub fn new(consumer: Arc<BaseConsumer<C>>) -> Option<Self> {
+    /// A queue of `consumer`; an answer that arrives unparks the thread `waits`.
+    pub fn new(consumer: Arc<BaseConsumer<C>>, waits: Thread) -> Option<Self> {
         // SAFETY: the client is alive, and stays so through the Arc that is kept.
         let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        NonNull::new(queue).map(|queue| CommitQueue { queue, consumer })
+        let queue = NonNull::new(queue)?;
+        let waits = Arc::new(waits);
+        let opaque = Arc::as_ptr(&waits).cast_mut().cast();
+        // SAFETY: the queue is alive. The thread's handle stays where it is until the queue is dropped, which
+        // takes the callback out first.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(unpark), opaque) };
+        Some(CommitQueue {
+            queue,
+            _waits: waits,
+            consumer,
+        })
     }
 
     /// Commits, without waiting. Each commit that is taken is answered once.
@@ -81,7 +95,18 @@ impl<C: ConsumerContext + 'static> CommitQueue<C> {
 
 impl<C: ConsumerContext + 'static> Drop for CommitQueue<C> {
     fn drop(&mut self) {
-        // SAFETY: the queue is ours alone, and the consumer, a field, is dropped after this.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+        // SAFETY: the queue is ours alone, and the consumer, a field, is dropped after this. The callback runs
+        // under the queue's lock, which taking it out needs, too: afterwards nobody has the thread's handle.
+        unsafe {
+            sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
     }
+}
+
+/// Called on a thread of the client's, which it must not hold up.
+unsafe extern "C" fn unpark(_: *mut sys::rd_kafka_t, opaque: *mut c_void) {
+    // SAFETY: `opaque` is the handle that the queue keeps, see `new` and `drop`.
+    let waits = unsafe { &*opaque.cast::<Thread>() };
+    waits.unpark();
 }

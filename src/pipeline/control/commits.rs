@@ -1,20 +1,29 @@
-//! What is committed, and when.
+//! What is committed, and when; and whether that keeps records from being taken.
+//!
+//! Whatever the mode, everything that is due is looked at every [`Control::commit_pause`]. The modes but
+//! `interval` also commit what became final at once, and two of them take nothing before the answer. One of
+//! these commits is under way at a time: what becomes final meanwhile goes with the next, so commits can't
+//! overtake each other and there are at most as many as round trips. What failed waits for the pause.
 
 use std::time::{Duration, Instant};
 
 use super::opening::Metadata;
-use super::partition::State;
+use super::partition::{Partition, State};
 use super::{Action, Control, Notice};
+use crate::config::settings::CommitMode;
 use crate::error::Error;
-use crate::offsets::Epoch;
+use crate::offsets::{Epoch, TopicPartition};
 use crate::pipeline::source::Commit;
 use crate::sinks::Slot;
 
 /// Unchanged offsets are committed again this often, so that lag monitors see a living group.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// A periodic commit that isn't answered for this long no longer keeps the next one back.
+/// A commit that isn't answered for this long no longer keeps the next one back.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// Where commits have no interval, one that failed is tried again after this long.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Commits under way and due.
 #[derive(Debug)]
@@ -29,6 +38,8 @@ pub(super) struct Commits {
 struct InFlight {
     number: u64,
     since: Instant,
+    /// It says something new, rather than the same again.
+    is_news: bool,
     parts: Vec<(Slot, Epoch, i64)>,
 }
 
@@ -41,27 +52,80 @@ impl Commits {
             next_heartbeat: now + HEARTBEAT,
         }
     }
+
+    /// Whether no commit is under way.
+    fn is_quiet(&mut self, now: Instant) -> bool {
+        self.in_flight
+            .retain(|commit| now - commit.since < FORGOTTEN);
+        self.in_flight.is_empty()
+    }
+
+    fn is_news_on_its_way(&self) -> bool {
+        self.in_flight.iter().any(|commit| commit.is_news)
+    }
 }
 
 impl Control {
+    /// How many records may be taken now, as far as commits have a say.
+    pub fn may_take(&self) -> usize {
+        let most = match self.rules.commit_mode {
+            CommitMode::Interval | CommitMode::Async => return self.rules.max_poll_records,
+            CommitMode::Batch => self.rules.max_poll_records,
+            CommitMode::Record => 1,
+        };
+        let one_by_one = self.rules.commit_mode == CommitMode::Record;
+        let is_awaited = |partition: &Partition| {
+            let is_final = partition.is_final() || !one_by_one;
+            partition.is_delivered() && (partition.news().is_some() || !is_final)
+        };
+        let mut held = self.slots.iter().flatten();
+        match self.commits.is_news_on_its_way() || held.any(is_awaited) {
+            true => 0,
+            false => most,
+        }
+    }
+
+    /// Commits what has become final, if the mode says to do so at once. Call it when acks were heard.
+    pub fn commit_at_once(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.rules.commit_mode != CommitMode::Interval {
+            self.tick_commits(now, out);
+        }
+    }
+
     pub(super) fn tick_commits(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if now < self.commits.next {
+        let everything = self.commits.next <= now;
+        let at_once = self.rules.commit_mode != CommitMode::Interval;
+        if !(everything || at_once) || !self.commits.is_quiet(now) {
             return;
         }
-        self.commits.next = now + self.rules.commit_interval;
-        self.commits
-            .in_flight
-            .retain(|commit| now - commit.since < FORGOTTEN);
-        if !self.commits.in_flight.is_empty() {
-            return;
+        let heartbeat = everything && self.commits.next_heartbeat <= now;
+        if everything {
+            self.commits.next = now + self.commit_pause();
         }
-        let heartbeat = self.commits.next_heartbeat <= now;
         if heartbeat {
             self.commits.next_heartbeat = now + HEARTBEAT;
         }
         let slots = (0..self.slots.len()).map(Slot);
-        let parts = slots.filter_map(|slot| self.due(slot, heartbeat)).collect();
+        let due = |slot| match everything {
+            true => self.due(slot, heartbeat),
+            false => self.due_at_once(slot),
+        };
+        let parts = slots.filter_map(due).collect();
         self.commit(parts, now, out);
+    }
+
+    /// What of a partition is to be committed without waiting: news that hasn't failed to be taken.
+    fn due_at_once(&self, slot: Slot) -> Option<(Slot, Epoch, i64)> {
+        let partition = self.slots.get(slot.0)?.as_ref()?;
+        let news = partition.news().filter(|_| !partition.commit_failed)?;
+        Some((slot, partition.epoch, news))
+    }
+
+    fn commit_pause(&self) -> Duration {
+        match self.rules.commit_mode {
+            CommitMode::Interval => self.rules.commit_interval,
+            CommitMode::Batch | CommitMode::Record | CommitMode::Async => AGAIN,
+        }
     }
 
     /// Commits what is final of these partitions; the commit's number, if there was anything to commit.
@@ -101,10 +165,9 @@ impl Control {
     fn due(&self, slot: Slot, heartbeat: bool) -> Option<(Slot, Epoch, i64)> {
         let partition = self.slots.get(slot.0)?.as_ref()?;
         let is_fenced = matches!(partition.state, State::Fenced { .. });
-        let offset = match (partition.committable(), partition.committed) {
-            (Some(now), Some(before)) if now > before => now,
-            (Some(now), None) => now,
-            (_, Some(before)) if (heartbeat && partition.committed_it) || is_fenced => before,
+        let offset = match (partition.news(), partition.committed) {
+            (Some(news), _) => news,
+            (None, Some(before)) if (heartbeat && partition.committed_it) || is_fenced => before,
             // Nobody has a position yet: the oldest offset passes no record, wherever the other owner starts.
             (None, None) if is_fenced => partition.location.as_ref()?.log_start,
             _ => return None,
@@ -145,9 +208,14 @@ impl Control {
             })
         });
         out.push(Action::Commit(number, commits.collect()));
+        let is_news = |(slot, _, _): &(Slot, Epoch, i64)| {
+            let partition = self.slots.get(slot.0).and_then(Option::as_ref);
+            partition.is_some_and(|partition| partition.news().is_some())
+        };
         self.commits.in_flight.push(InFlight {
             number,
             since: now,
+            is_news: parts.iter().any(is_news),
             parts,
         });
         Some(number)
@@ -157,7 +225,7 @@ impl Control {
         &mut self,
         number: u64,
         result: Result<(), Error>,
-        _now: Instant,
+        now: Instant,
         out: &mut Vec<Action>,
     ) {
         let Some(index) = self
@@ -176,9 +244,61 @@ impl Control {
                     self.part_committed(number, (slot, epoch, offset), out);
                 }
             }
-            Err(why) => out.push(Action::Tell(Notice::CommitFailed(why))),
+            Err(why) => {
+                if self.rules.commit_mode != CommitMode::Interval {
+                    self.commits.next = now + AGAIN;
+                }
+                for (slot, epoch, _) in commit.parts {
+                    if let Some(partition) = self.held(slot, epoch) {
+                        partition.commit_failed = true;
+                    }
+                }
+                out.push(Action::Tell(Notice::CommitFailed(why)));
+            }
         }
         self.revocation_committed(number, out);
+    }
+
+    /// The group has taken these partitions of a commit; the whole, which failed, is answered after this.
+    pub(super) fn committed_in_part(
+        &mut self,
+        number: u64,
+        partitions: &[TopicPartition],
+        out: &mut Vec<Action>,
+    ) {
+        let is_it = |commit: &&mut InFlight| commit.number == number;
+        let Some(commit) = self.commits.in_flight.iter_mut().find(is_it) else {
+            return;
+        };
+        let slots = &self.slots;
+        let is_taken = |&mut (slot, ..): &mut (Slot, Epoch, i64)| {
+            let partition = slots.get(slot.0).and_then(Option::as_ref);
+            partition.is_some_and(|partition| partitions.contains(&partition.id))
+        };
+        let taken: Vec<_> = commit.parts.extract_if(.., is_taken).collect();
+        out.push(Action::Tell(Notice::Committed(taken.len())));
+        for part in taken {
+            self.part_committed(number, part, out);
+        }
+    }
+
+    /// The group's offset isn't what this worker has committed. It is committed again as a heartbeat, or with
+    /// the next news.
+    pub(super) fn commit_mismatch(
+        &mut self,
+        id: &TopicPartition,
+        ours: i64,
+        found: Option<i64>,
+        out: &mut Vec<Action>,
+    ) {
+        let (group, group_decides) = (self.rules.group.clone(), self.rules.can_go_back);
+        let slot = self.by_id.get(id).copied();
+        let place = slot.and_then(|slot| self.slots.get_mut(slot.0));
+        if let Some(Some(partition)) = place {
+            let what = mismatch(id, &group, (ours, found), group_decides);
+            partition.commit_mismatch = Some(what.clone());
+            out.push(Action::Tell(Notice::CommitMismatch(id.clone(), what)));
+        }
     }
 
     fn part_committed(
@@ -192,10 +312,45 @@ impl Control {
         };
         partition.committed = Some(offset);
         partition.committed_it = true;
+        partition.commit_failed = false;
         match partition.state {
             State::CommittingFirst { reading } => self.go(slot, reading, out),
             State::Fenced { after } if number > after => self.locate(slot, out),
             _ => {}
         }
     }
+}
+
+/// How the group's committed offset differs from ours, and what to do about it.
+fn mismatch(
+    id: &TopicPartition,
+    group: &str,
+    (ours, found): (i64, Option<i64>),
+    group_decides: bool,
+) -> String {
+    let what = match found {
+        None => format!("has no committed offset any more, though {ours} was committed"),
+        Some(found) if found < ours => {
+            format!(
+                "was set back to {found}, {} offsets before what was committed, {ours}",
+                ours - found
+            )
+        }
+        Some(found) => {
+            format!(
+                "was moved on to {found}, {} offsets beyond what was committed, {ours}",
+                found - ours
+            )
+        }
+    };
+    let restart = match group_decides {
+        true => "a restart before that would begin there",
+        false => "HDFS's commit log decides where a restart begins, so no file is affected",
+    };
+    format!(
+        "{id}: the position of group {group} {what}: another program commits with this group.id, or somebody \
+         reset its offsets; find out who. {ours} or what is final by then is committed again within {} s; \
+         {restart}",
+        HEARTBEAT.as_secs()
+    )
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub use notice::Notice;
 use partition::{DrainFor, Partition, State};
 
-use crate::config::settings::{OffsetLost, RejectedPolicy};
+use crate::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition};
 use crate::pipeline::dead_letter::{Delivery, Letter};
@@ -75,8 +75,12 @@ pub struct Rules {
     pub rejected: RejectedPolicy,
     /// What to do when the offset to read from isn't there.
     pub on_offset_lost: OffsetLost,
-    /// How often final offsets are committed.
+    /// When final offsets are committed, and whether records wait for that.
+    pub commit_mode: CommitMode,
+    /// How often final offsets are committed, with [`CommitMode::Interval`].
     pub commit_interval: Duration,
+    /// Most records taken in one go.
+    pub max_poll_records: usize,
     /// How long a revoked partition may take to drain.
     pub drain_timeout: Duration,
     /// Most offsets between what is final and what was taken, per partition.
@@ -205,6 +209,14 @@ impl Control {
                 self.located(&partition, epoch, found, now, out);
             }
             SourceEvent::Committed { number, result } => self.committed(number, result, now, out),
+            SourceEvent::CommittedInPart { number, partitions } => {
+                self.committed_in_part(number, &partitions, out);
+            }
+            SourceEvent::CommitMismatch {
+                partition,
+                ours,
+                found,
+            } => self.commit_mismatch(&partition, ours, found, out),
             SourceEvent::Broken { partition, why } => self.broken(&partition, why, now, out),
             SourceEvent::Trouble(_) | SourceEvent::Fatal(_) => {}
         }

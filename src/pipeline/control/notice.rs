@@ -35,6 +35,8 @@ pub enum Notice {
     Committed(usize),
     /// A commit wasn't acknowledged.
     CommitFailed(Error),
+    /// The group's committed offset isn't what was committed; how, and what to do.
+    CommitMismatch(TopicPartition, String),
     /// The newest record that became final had this timestamp (Unix ms).
     AckedTimestamp(i64),
 }

@@ -67,6 +67,10 @@ pub(super) struct Partition {
     /// Whether this epoch has committed it: only then it may be committed again as a heartbeat. A value that
     /// was merely found may have been overtaken since, by a late commit of the owner before.
     pub committed_it: bool,
+    /// The last commit that was answered wasn't taken: the next try waits for a pause.
+    pub commit_failed: bool,
+    /// How the group's offset last differed from what was committed, if it ever did.
+    pub commit_mismatch: Option<String>,
     /// Off once the broker has said that the log was truncated: it would say so for ever.
     pub trusts_leader_epoch: bool,
     /// Failed openings and rewinds in a row.
@@ -91,6 +95,8 @@ impl Partition {
             sent_back_to: None,
             committed: None,
             committed_it: false,
+            commit_failed: false,
+            commit_mismatch: None,
             trusts_leader_epoch: true,
             failures: 0,
             released: false,
@@ -115,6 +121,24 @@ impl Partition {
     /// Everything below is final.
     pub fn committable(&self) -> Option<i64> {
         self.tracker.as_ref().map(Tracker::committable)
+    }
+
+    /// What is final and not known to be committed: the offset to commit.
+    pub fn news(&self) -> Option<i64> {
+        let committable = self.committable()?;
+        let is_news = self
+            .committed
+            .is_none_or(|committed| committable > committed);
+        is_news.then_some(committable)
+    }
+
+    /// Whether its records flow, or will by themselves once it isn't held back: what a synchronous commit waits
+    /// for. Not so what waits aside for its index, for another owner or for a person: that stops only itself.
+    pub fn is_delivered(&self) -> bool {
+        matches!(
+            self.state,
+            State::Running | State::SpanFull | State::Draining(DrainFor::Release)
+        )
     }
 
     /// The leader epoch that was found committed with `offset`: committing the offset again without it would
@@ -155,6 +179,7 @@ impl Partition {
             log_end,
             lag: behind,
             acked_timestamp_ms: self.timestamps.newest_acked(),
+            commit_mismatch: self.commit_mismatch.clone(),
         }
     }
 

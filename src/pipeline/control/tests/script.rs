@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::settings::{OffsetLost, RejectedPolicy};
+use crate::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
 use crate::error::Error;
 use crate::offsets::{Epoch, Range, TopicPartition};
 use crate::pipeline::control::{Action, Control, Notice, Rules};
@@ -58,7 +58,9 @@ pub fn rules() -> Rules {
             topic: "dead".to_owned(),
         },
         on_offset_lost: OffsetLost::Stop,
+        commit_mode: CommitMode::Interval,
         commit_interval: Duration::from_secs(1),
+        max_poll_records: 2_048,
         drain_timeout: Duration::from_secs(20),
         max_span: 100,
         can_go_back: true,
@@ -103,13 +105,15 @@ impl Script {
     #[track_caller]
     pub fn does(&mut self, expected: &[&str]) -> &mut Self {
         self.steps += 1;
-        let done: Vec<_> = self
-            .out
-            .drain(..)
-            .filter_map(|action| show(&action))
-            .collect();
+        let done = self.did();
         assert_eq!(done, expected, "{}, look {}", self.name, self.steps);
         self
+    }
+
+    /// What was done since the last look.
+    pub fn did(&mut self) -> Vec<String> {
+        let done = self.out.drain(..);
+        done.filter_map(|action| show(&action)).collect()
     }
 
     #[track_caller]
@@ -166,6 +170,23 @@ impl Script {
         self.source(SourceEvent::Committed {
             number,
             result: Err(Error::fenced("unknown member")),
+        })
+    }
+
+    /// The group takes these partitions of a commit, and refuses the others.
+    pub fn committed_in_part(&mut self, number: u64, partitions: &[i32]) -> &mut Self {
+        self.source(SourceEvent::CommittedInPart {
+            number,
+            partitions: ids(partitions),
+        })
+        .commit_fails(number)
+    }
+
+    pub fn commit_mismatch(&mut self, partition: i32, ours: i64, found: Option<i64>) -> &mut Self {
+        self.source(SourceEvent::CommitMismatch {
+            partition: id(partition),
+            ours,
+            found,
         })
     }
 
@@ -317,6 +338,23 @@ impl Script {
             .release_quarantine(&id(partition), &mut self.out)
     }
 
+    /// A turn of the worker, no time passing: the acks were heard.
+    pub fn turn(&mut self) -> &mut Self {
+        self.control.commit_at_once(self.now, &mut self.out);
+        self
+    }
+
+    /// How many records may be taken now.
+    pub fn may_take(&self) -> usize {
+        self.control.may_take()
+    }
+
+    pub fn commit_mismatch_shown(&self, partition: i32) -> Option<String> {
+        let shown = self.control.snapshot(|_| None);
+        let shown = shown.into_iter().find(|p| p.partition == partition);
+        shown.and_then(|shown| shown.commit_mismatch)
+    }
+
     pub fn finished(&self) -> Option<bool> {
         self.control.finished()
     }
@@ -373,6 +411,7 @@ fn show(action: &Action) -> Option<String> {
             Notice::Quarantined(id, _) => format!("quarantined {}", p(id)),
             Notice::Dropped(id, offset, _) => format!("dropped {} {offset}", p(id)),
             Notice::Fenced(id, _) => format!("fenced {}", p(id)),
+            Notice::CommitMismatch(id, _) => format!("mismatch {}", p(id)),
             Notice::Released(ids, clean) => format!("released {} clean={clean}", join(ids)),
             _ => return None,
         },
