@@ -23,6 +23,7 @@ mod ffi;
 mod lookup;
 mod position;
 mod rebalance;
+mod topics;
 
 pub use client::OWNED;
 pub use consumer::KafkaSource;
