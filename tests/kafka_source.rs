@@ -7,6 +7,8 @@ mod commits;
 mod dead_letters;
 #[path = "kafka_source/member.rs"]
 mod member;
+#[path = "kafka_source/positions.rs"]
+mod positions;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

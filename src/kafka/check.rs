@@ -14,9 +14,12 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::client::consumer_config;
 use super::ffi::groups::describe_group;
+use super::topics::shown;
 use crate::check::Finding;
+use crate::config::kinds::format_duration;
 use crate::config::settings::{
     AgentSettings, GroupProtocol, KafkaSettings, OffsetLost, OffsetReset, RejectedPolicy, Settings,
+    Subscription,
 };
 
 /// Longest wait for an answer.
@@ -37,7 +40,7 @@ pub fn sink(settings: &Settings) -> Vec<Finding> {
         Err(finding) => return vec![finding],
     };
     let mut known = BTreeMap::new();
-    for topic in &kafka.subscription.topics() {
+    for topic in &check.meant(&kafka.subscription) {
         if let Some(partitions) = check.topic(topic, Use::Read) {
             known.insert(topic.clone(), partitions);
         }
@@ -126,6 +129,36 @@ impl Check {
                 ))
             }
         }
+    }
+
+    /// The topics that are meant: as they are named, or those that match now.
+    fn meant(&mut self, subscription: &Subscription) -> Vec<String> {
+        let Subscription::Pattern(pattern) = subscription else {
+            return subscription.topics();
+        };
+        let subject = format!("topics matching {}", shown(pattern));
+        let found = match metadata(&self.client, None) {
+            Ok(found) => found,
+            Err(error) => {
+                let help = "try again; see the brokers' logs";
+                self.findings
+                    .push(Finding::wrong(subject, words(&error), help));
+                return Vec::new();
+            }
+        };
+        let names = found.topics().iter().map(|topic| topic.name().to_owned());
+        let mut meant: Vec<String> = names.filter(|name| pattern.matches(name)).collect();
+        meant.sort();
+        self.findings.push(match meant.len() {
+            0 => Finding::warning(
+                subject,
+                "there is none yet: nothing is read",
+                "create one, or correct kafka.topics_pattern and kafka.topics_exclude; topics that this \
+                 principal may not DESCRIBE aren't seen",
+            ),
+            n => Finding::fine(subject, format!("{n} now: {}", meant.join(", "))),
+        });
+        meant
     }
 
     /// The numbers of a topic's partitions, if it is there.
@@ -248,10 +281,10 @@ impl Check {
             (have, OffsetReset::None) if have < total => Finding::wrong(
                 &subject,
                 format!("has no offset for {} of {total} partitions", total - have),
-                "kafka.auto_offset_reset = \"none\" keeps these waiting: choose \"earliest\" or \"latest\", or commit \
-                 offsets for them",
+                "kafka.auto_offset_reset = \"none\" keeps these waiting: choose another reset for their first start, or \
+                 commit offsets for them",
             ),
-            (0, reset) => Finding::fine(&subject, format!("is new and starts at the {}", word(reset))),
+            (0, reset) => Finding::fine(&subject, format!("is new and starts at {}", word(reset))),
             (have, _) => Finding::fine(&subject, format!("has offsets for {have} of {total} partitions")),
         });
         self.members(&subject, kafka);
@@ -345,10 +378,22 @@ fn leaders(subject: String, topic: &MetadataTopic) -> Finding {
     )
 }
 
-fn word(reset: OffsetReset) -> &'static str {
+/// Where a policy starts a new group.
+fn word(reset: OffsetReset) -> String {
     match reset {
-        OffsetReset::Latest => "end: only what comes from now on",
-        _ => "oldest record",
+        OffsetReset::Earliest => "the oldest record".into(),
+        OffsetReset::Latest => "the end: only what comes from now on".into(),
+        OffsetReset::None => "no offset: it waits for commits".into(),
+        OffsetReset::ByTimestamp(moment) => match jiff::Timestamp::from_millisecond(moment) {
+            Ok(moment) => format!("the first record from {moment} on"),
+            Err(_) => "the end: the moment lies beyond all calendars".into(),
+        },
+        OffsetReset::ByDuration(age) => {
+            format!(
+                "the first record that is at most {} old",
+                format_duration(age)
+            )
+        }
     }
 }
 
@@ -378,3 +423,30 @@ impl ClientContext for Listener {
 }
 
 impl ConsumerContext for Listener {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reset_is_said_in_words() {
+        for (reset, expected) in [
+            (OffsetReset::Earliest, "the oldest record"),
+            (OffsetReset::Latest, "the end: only what comes from now on"),
+            (
+                OffsetReset::ByTimestamp(1_700_000_000_000),
+                "the first record from 2023-11-14T22:13:20Z on",
+            ),
+            (
+                OffsetReset::ByTimestamp(i64::MAX),
+                "the end: the moment lies beyond all calendars",
+            ),
+            (
+                OffsetReset::ByDuration(Duration::from_secs(86_400)),
+                "the first record that is at most 1d old",
+            ),
+        ] {
+            assert_eq!(word(reset), expected);
+        }
+    }
+}

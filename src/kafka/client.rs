@@ -1,6 +1,8 @@
 //! librdkafka's configuration: outflow's defaults, the user's properties over them, and what the design owns
 //! over both. Nothing here may be printed with `{:?}`: a `ClientConfig` shows secrets.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -95,6 +97,11 @@ const STATISTICS: &str = "statistics.interval.ms";
 /// The least and the most that fetched records may take in the client. Below, every fetch would be cut into
 /// single batches; above, memory buys nothing more.
 const FETCHED_KBYTES: (u64, u64) = (1_024, 65_536);
+
+/// librdkafka's name for how often it asks for metadata by itself; followed where we ask, too.
+const REFRESH_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
+/// A look at all topics of a cluster is no small answer.
+const SHORTEST_REFRESH: Duration = Duration::from_millis(100);
 
 /// The configuration of a worker's consumer. `fetch_bytes` is what its fetched records may take in memory.
 pub fn consumer_config(
@@ -204,6 +211,16 @@ pub(super) fn producer_config(settings: &KafkaSettings, sink: &str) -> ClientCon
     config
 }
 
+/// `topic.metadata.refresh.interval.ms`: how often it is looked which topics there are.
+pub(super) fn metadata_refresh_interval(settings: &KafkaSettings) -> Duration {
+    let set = match settings.properties.get(REFRESH_INTERVAL) {
+        Some(Property::Plain(text)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    // The client takes -1 for "never", which would leave a pattern at what it meant at the start.
+    Duration::from_millis(set.filter(|ms| *ms > 0).unwrap_or(30_000)).max(SHORTEST_REFRESH)
+}
+
 fn common(client_id: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
@@ -213,7 +230,7 @@ fn common(client_id: &str) -> ClientConfig {
         .set("reconnect.backoff.ms", "100")
         // Work resumes within 5 s of a broker's return.
         .set("reconnect.backoff.max.ms", "2000")
-        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set(REFRESH_INTERVAL, "30000")
         .set_log_level(RDKafkaLogLevel::Info);
     config
 }
@@ -262,8 +279,6 @@ pub(super) fn without_secrets(text: &str, settings: &KafkaSettings) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::settings::{Assignor, CommitMode, OffsetLost, OffsetReset, Subscription};
 

@@ -19,7 +19,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceP
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
-use super::client::{consumer_config, creation_error};
+use super::client::{consumer_config, creation_error, metadata_refresh_interval};
 use super::commit::{Commits, Done, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
@@ -27,7 +27,9 @@ use super::ffi::commit::{Answered, CommitQueue};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
 use super::lookup::{About, Found, Lookup};
+use super::position::parted_at;
 use super::rebalance::Assignment;
+use super::topics::Topics;
 use super::verify::{Mismatch, Verification};
 use crate::config::settings::KafkaSettings;
 use crate::error::{Error, Kind};
@@ -193,6 +195,8 @@ enum Until {
     Answers,
     /// The group takes us again.
     Membership,
+    /// A topic matches.
+    Match,
 }
 
 /// A worker's consumer.
@@ -226,7 +230,8 @@ impl KafkaSource {
         worker: usize,
         fetch_bytes: u64,
     ) -> Result<Self, Error> {
-        let topics = settings.subscription.topics();
+        let topics = Topics::new(&settings.subscription);
+        let named = topics.named().to_vec();
         let notes = Arc::new(Notes::default());
         let (alive, gone) = channel();
         let context = Context {
@@ -244,13 +249,15 @@ impl KafkaSource {
         let commits = CommitQueue::new(consumer.clone(), waits).ok_or_else(no_queue)?;
         let about = About {
             group: settings.group_id.clone(),
-            topics: topics.clone(),
+            topics,
             reset: settings.auto_offset_reset,
+            watch_every: metadata_refresh_interval(settings),
+            started_ms: jiff::Timestamp::now().as_millisecond(),
         };
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
         let yielder = data.yielder();
-        let source = KafkaSource {
+        let mut source = KafkaSource {
             queues: Some(Queues { commits, data }),
             lookup: Some(lookup),
             notes,
@@ -266,11 +273,26 @@ impl KafkaSource {
             last_transport: String::new(),
             stopping: false,
         };
+        // What a pattern means is found out first.
+        if !named.is_empty() {
+            source.subscribe(&named)?;
+        }
+        Ok(source)
+    }
+
+    /// Subscribes to these topics instead of what it was; to none is to leave the group. A rebalance follows.
+    fn subscribe(&mut self, topics: &[String]) -> Result<(), Error> {
+        let Some(consumer) = self.consumer() else {
+            return Ok(());
+        };
+        if topics.is_empty() {
+            consumer.unsubscribe();
+            return Ok(());
+        }
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer
             .subscribe(&topics)
-            .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))?;
-        Ok(source)
+            .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))
     }
 
     /// Reads committed offsets back this often, instead of every few seconds: for tests.
@@ -547,6 +569,20 @@ impl KafkaSource {
                     };
                     self.events.extend(mismatches.map(event));
                 }
+                Found::Subscribe(topics) => {
+                    tracing::info!(topics = %topics.join(" "), "subscribing to {} topics", topics.len());
+                    if !topics.is_empty() {
+                        self.well(Until::Match);
+                    }
+                    if let Err(error) = self.subscribe(&topics) {
+                        self.troubled(error, Until::Membership);
+                    }
+                }
+                Found::NothingMatches(why) => self.troubled(why, Until::Match),
+                Found::Grew(topic, partitions) => {
+                    self.events
+                        .push_back(SourceEvent::Grew { topic, partitions });
+                }
             }
         }
     }
@@ -581,12 +617,19 @@ fn commit_entry(commit: Commit) -> Entry {
     entry
 }
 
+fn truncated(what: String) -> Broken {
+    Broken::Truncated {
+        at: parted_at(&what),
+        what,
+    }
+}
+
 /// Why a partition's delivery has stopped.
 fn why_broken(code: Code, text: String, partition: &TopicPartition) -> Broken {
     match code {
-        Code::LogTruncation => Broken::Truncated(text),
+        Code::LogTruncation => truncated(text),
         // With auto.offset.reset=error this is how the client says both.
-        Code::AutoOffsetReset if text.to_lowercase().contains("truncat") => Broken::Truncated(text),
+        Code::AutoOffsetReset if text.to_lowercase().contains("truncat") => truncated(text),
         Code::AutoOffsetReset | Code::OffsetOutOfRange => Broken::OffsetOutOfRange(text),
         _ => Broken::Other(from_code(code, format!("Kafka: {partition} can't be read"))),
     }

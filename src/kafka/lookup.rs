@@ -1,8 +1,13 @@
-//! Looks things up in Kafka beside the worker's loop: where partitions stand, and where their logs end.
+//! Looks things up in Kafka beside the worker's loop: which topics there are, where partitions stand, and where
+//! their logs end.
 //!
 //! One small thread a consumer. It asks for many partitions at once, so that a thousand don't take a thousand
 //! round trips; it tries again without an end; and one broker that doesn't answer holds up only what it leads.
 //! It holds the consumer only while it asks, so that closing never waits for more than one question.
+
+mod locate;
+mod offsets;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,11 +17,15 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
+pub(super) use offsets::log_bounds;
+use offsets::log_ends;
+
 use super::error::{from_code, from_kafka};
 use super::ffi::cluster::{self, Topic};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::Yielder;
-use super::position::{appeared_later, first_position};
+use super::position::began;
+use super::topics::Topics;
 use super::verify::{ReadBack, read_back};
 use crate::backoff::{Backoff, Policy};
 use crate::config::settings::OffsetReset;
@@ -30,9 +39,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(2);
 /// How long leaders are believed while nothing fails.
 const BELIEVED: Duration = Duration::from_secs(30);
-/// Timestamps that ask for the first and the last offset of a log.
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
+/// An entry without an offset.
+const NO_OFFSET: i64 = -1001;
 
 /// What the worker's thread tells this one.
 enum Ask {
@@ -52,6 +60,12 @@ pub(super) enum Found {
     /// The brokers answered everything.
     Well,
     ReadBack(ReadBack),
+    /// These topics are to be subscribed to from now on.
+    Subscribe(Vec<String>),
+    /// No topic is: why.
+    NothingMatches(Error),
+    /// The topic has more partitions than it had.
+    Grew(Arc<str>, i32),
 }
 
 /// The handle of the thread, which ends when this is dropped.
@@ -64,8 +78,12 @@ pub(super) struct Lookup {
 /// What the thread has to know of the configuration.
 pub(super) struct About {
     pub group: Arc<str>,
-    pub topics: Vec<String>,
+    pub topics: Topics,
     pub reset: OffsetReset,
+    /// How often it is looked which topics there are.
+    pub watch_every: Duration,
+    /// When this consumer started (Unix ms).
+    pub started_ms: i64,
 }
 
 impl Lookup {
@@ -90,6 +108,8 @@ impl Lookup {
             read_back: None,
             described: HashMap::new(),
             described_at: Instant::now(),
+            began_ms: None,
+            unplaced: BTreeSet::new(),
         };
         std::thread::Builder::new()
             .name("kafka-lookup".into())
@@ -156,6 +176,10 @@ struct Thread<C: ConsumerContext + 'static> {
     read_back: Option<Vec<TopicPartition>>,
     described: HashMap<Arc<str>, Topic>,
     described_at: Instant,
+    /// When the group began with any topic of the pattern, once a commit has told.
+    began_ms: Option<i64>,
+    /// Partitions without a position as last said.
+    unplaced: BTreeSet<TopicPartition>,
 }
 
 impl<C: ConsumerContext + 'static> Thread<C> {
@@ -167,10 +191,12 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         ));
         let mut next_locate = Instant::now();
         let mut next_refresh = Instant::now();
+        let mut next_watch = Instant::now();
         loop {
-            let due = match self.wanted.is_empty() {
-                true => next_refresh,
-                false => next_refresh.min(next_locate),
+            let due = next_refresh.min(next_watch);
+            let due = match self.wanted.is_empty() || !self.about.topics.has_looked() {
+                true => due,
+                false => due.min(next_locate),
             };
             match asked.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(ask) => {
@@ -183,7 +209,12 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             let Some(consumer) = self.consumer.upgrade() else {
                 return;
             };
-            if !self.wanted.is_empty() && Instant::now() >= next_locate {
+            // First of all: what is there at the start isn't new.
+            if Instant::now() >= next_watch {
+                next_watch = Instant::now() + self.watch(&consumer);
+            }
+            let ready = !self.wanted.is_empty() && self.about.topics.has_looked();
+            if ready && Instant::now() >= next_locate {
                 match self.locate(&consumer) {
                     Ok(()) => backoff.reset(),
                     Err(error) => {
@@ -223,103 +254,26 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         }
     }
 
-    /// Answers what it can; an error tells why something is left for the next try.
-    fn locate(&mut self, consumer: &BaseConsumer<C>) -> Result<(), Error> {
-        let topics: BTreeSet<Arc<str>> = self.wanted.keys().map(|p| p.topic.clone()).collect();
-        let mut trouble = self.describe(consumer, &topics)?;
-        let cluster = cluster::cluster_id(consumer, TIMEOUT).ok_or_else(|| {
-            Error::unavailable("Kafka: the brokers haven't told the cluster's id yet")
-        })?;
-        let committed = self.committed(consumer, &topics)?;
-        let wanted: Vec<TopicPartition> = self.wanted.keys().cloned().collect();
-        for group in self.by_leader(wanted.iter(), &mut trouble) {
-            let located = log_offsets(consumer, &group, EARLIEST)
-                .and_then(|starts| Ok((starts, log_offsets(consumer, &group, LATEST)?)));
-            let (starts, ends) = match located {
-                Ok(located) => located,
-                Err(error) => {
-                    trouble.get_or_insert(error);
-                    continue;
-                }
-            };
-            for partition in group {
-                match (starts.get(&partition), ends.get(&partition)) {
-                    (Some(Ok(start)), Some(Ok(end))) => {
-                        self.located(partition, &cluster, &committed, (*start, *end));
-                    }
-                    (Some(Err(error)), _) | (_, Some(Err(error))) => {
-                        trouble.get_or_insert_with(|| error.clone());
-                    }
-                    _ => {}
-                }
-            }
-        }
-        match trouble {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    fn located(
-        &mut self,
-        partition: TopicPartition,
-        cluster: &str,
-        committed: &Positions,
-        (log_start, log_end): (i64, i64),
-    ) {
-        let (Some(epoch), Some(topic)) = (
-            self.wanted.get(&partition).copied(),
-            self.described.get(&partition.topic),
-        ) else {
-            return;
-        };
-        let own = match committed.get(&partition) {
-            Some(Ok(own)) => own.clone(),
-            // Not known yet: it stays wanted.
-            Some(Err(_)) | None => return,
-        };
-        let siblings = committed
-            .iter()
-            .filter_map(|(sibling, position)| match position {
-                Ok(Some(position)) if sibling.topic == partition.topic => {
-                    Some(position.metadata.as_str())
-                }
-                _ => None,
-            });
-        let appeared_later = own.is_none() && appeared_later(partition.partition, siblings);
-        let start = first_position(
-            own.as_ref().map(|c| c.offset),
-            log_start,
-            log_end,
-            self.about.reset,
-            appeared_later,
-        );
-        let found = start
-            .map(|start| Location {
-                cluster_id: cluster.to_owned(),
-                topic_id: topic.id.clone(),
-                num_partitions: i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX),
-                appeared_later,
-                committed: own,
-                start,
-                log_start,
-                log_end,
-            })
-            .map_err(|_| no_position(&partition, &self.about.group));
-        self.wanted.remove(&partition);
-        self.answer(Found::Located(partition, epoch, found));
-    }
-
     /// Describes topics; an error in the `Ok` concerns single topics.
     fn describe(
         &mut self,
         consumer: &BaseConsumer<C>,
         topics: &BTreeSet<Arc<str>>,
     ) -> Result<Option<Error>, Error> {
+        let failed = self.try_describe(consumer, topics)?;
+        Ok(failed.first().map(undescribed))
+    }
+
+    /// Describes topics; tells those that can't be.
+    fn try_describe(
+        &mut self,
+        consumer: &BaseConsumer<C>,
+        topics: &BTreeSet<Arc<str>>,
+    ) -> Result<Vec<(String, RDKafkaErrorCode)>, Error> {
         let names: Vec<&str> = topics.iter().map(|t| &**t).collect();
         let described = cluster::describe(consumer, &names, TIMEOUT)
             .map_err(|code| from_code(code, "Kafka: topics can't be looked up"))?;
-        let mut trouble = None;
+        let mut failed = Vec::new();
         for topic in described {
             match topic {
                 Ok(topic) => {
@@ -327,17 +281,18 @@ impl<C: ConsumerContext + 'static> Thread<C> {
                 }
                 Err((name, code)) => {
                     self.described.remove(name.as_str());
-                    trouble.get_or_insert(from_code(code, format!("Kafka: topic {name}")));
+                    failed.push((name, code));
                 }
             }
         }
         self.described_at = Instant::now();
-        Ok(trouble)
+        Ok(failed)
     }
 
-    /// The group's positions in all partitions of these topics: siblings matter.
+    /// The group's positions in all partitions of these topics: siblings matter. And in all others that the
+    /// pattern matches, until one has told when the group began.
     fn committed(
-        &self,
+        &mut self,
         consumer: &BaseConsumer<C>,
         topics: &BTreeSet<Arc<str>>,
     ) -> Result<Positions, Error> {
@@ -348,13 +303,23 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         {
             let partitions = 0..i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
             asked.extend(
-                partitions.map(|n| Entry::new(TopicPartition::new(name.clone(), n), -1001, -1)),
+                partitions.map(|n| Entry::new(TopicPartition::new(name.clone(), n), NO_OFFSET, -1)),
             );
+        }
+        if self.about.topics.is_pattern() && self.began_ms.is_none() {
+            let others = self.about.topics.there();
+            for (name, partitions) in others.filter(|(name, _)| !topics.contains(*name)) {
+                let name: Arc<str> = name.into();
+                asked.extend(
+                    (0..partitions)
+                        .map(|n| Entry::new(TopicPartition::new(name.clone(), n), NO_OFFSET, -1)),
+                );
+            }
         }
         if asked.is_empty() {
             return Ok(Positions::new());
         }
-        let group = &self.about.group;
+        let group = self.about.group.clone();
         let what = || format!("Kafka: the committed offsets of group {group} can't be read");
         let answered = consumer
             .committed_offsets(list::to_native(&asked), TIMEOUT)
@@ -377,7 +342,12 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         // Retried as a whole: which partition it was says nothing about why.
         match positions.values().find_map(|p| p.as_ref().err()) {
             Some(error) => Err(error.clone()),
-            None => Ok(positions),
+            None => {
+                if self.began_ms.is_none() {
+                    self.began_ms = began(notes(&positions).map(|(_, note)| note));
+                }
+                Ok(positions)
+            }
         }
     }
 
@@ -432,24 +402,19 @@ impl<C: ConsumerContext + 'static> Thread<C> {
     }
 
     fn refreshed(&mut self, consumer: &BaseConsumer<C>) -> Result<(), Error> {
-        let mut topics: BTreeSet<Arc<str>> = self.held.iter().map(|p| p.topic.clone()).collect();
-        if topics.is_empty() {
-            topics = self
-                .about
-                .topics
-                .iter()
-                .map(|t| Arc::from(t.as_str()))
-                .collect();
+        if self.held.is_empty() {
+            return self.look(consumer)?.map_or(Ok(()), Err);
         }
+        let topics: BTreeSet<Arc<str>> = self.held.iter().map(|p| p.topic.clone()).collect();
         let known = topics
             .iter()
             .all(|topic| self.described.contains_key(topic));
         let mut trouble = None;
-        if self.held.is_empty() || !known || self.described_at.elapsed() > BELIEVED {
+        if !known || self.described_at.elapsed() > BELIEVED {
             trouble = self.describe(consumer, &topics)?;
         }
         for group in self.by_leader(self.held.iter(), &mut trouble) {
-            match log_offsets(consumer, &group, LATEST) {
+            match log_ends(consumer, &group) {
                 Ok(found) => {
                     let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
                     for (partition, end) in found {
@@ -470,58 +435,18 @@ impl<C: ConsumerContext + 'static> Thread<C> {
 }
 
 type Positions = BTreeMap<TopicPartition, Result<Option<Committed>, Error>>;
-type Offsets = BTreeMap<TopicPartition, Result<i64, Error>>;
 
-/// First or last offsets of logs, under the consumer's isolation level.
-fn log_offsets<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    partitions: &[TopicPartition],
-    which: i64,
-) -> Result<Offsets, Error> {
-    let asked: Vec<Entry> = partitions
+/// What was committed beside the positions.
+fn notes(positions: &Positions) -> impl Iterator<Item = (&TopicPartition, &str)> {
+    positions
         .iter()
-        .map(|partition| Entry::new(partition.clone(), which, -1))
-        .collect();
-    let answered = consumer
-        .offsets_for_times(list::to_native(&asked), TIMEOUT)
-        .map_err(|error| from_kafka(&error, "Kafka: log offsets can't be read"))?;
-    let offset = |entry: Entry| {
-        let offset = match entry.error {
-            Some(code) => Err(from_code(code, format!("Kafka: {}", entry.partition))),
-            None if entry.offset < 0 => Err(Error::unavailable(format!(
-                "Kafka: {} has told no log offsets yet",
-                entry.partition
-            ))),
-            None => Ok(entry.offset),
-        };
-        (entry.partition, offset)
-    };
-    Ok(list::from_native(&answered)
-        .into_iter()
-        .map(offset)
-        .collect())
+        .filter_map(|(id, position)| match position {
+            Ok(Some(position)) => Some((id, position.metadata.as_str())),
+            _ => None,
+        })
 }
 
-/// The first and the last offset of one log; blocks up to twice the timeout.
-pub(super) fn log_bounds<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    partition: &TopicPartition,
-) -> Result<(i64, i64), Error> {
-    let bound = |which| {
-        let mut offsets = log_offsets(consumer, std::slice::from_ref(partition), which)?;
-        let missing = || {
-            Err(Error::unavailable(format!(
-                "Kafka: {partition} wasn't answered"
-            )))
-        };
-        offsets.remove(partition).unwrap_or_else(missing)
-    };
-    Ok((bound(EARLIEST)?, bound(LATEST)?))
-}
-
-fn no_position(partition: &TopicPartition, group: &str) -> Error {
-    Error::misconfigured(format!(
-        "{partition}: group {group} has no committed offset, and kafka.auto_offset_reset is \"none\"; set it \
-         to \"earliest\" or \"latest\", or commit an offset for this partition"
-    ))
+/// Why a topic couldn't be described.
+fn undescribed((name, code): &(String, RDKafkaErrorCode)) -> Error {
+    from_code(*code, format!("Kafka: topic {name}"))
 }

@@ -24,6 +24,7 @@ mod ffi;
 mod lookup;
 mod position;
 mod rebalance;
+mod topics;
 mod verify;
 
 pub use client::OWNED;

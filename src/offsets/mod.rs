@@ -2,8 +2,10 @@
 //!
 //! Ranges are half-open, `[first, end)`. A committed offset is always *the next offset to read*.
 
+mod note;
 mod tracker;
 
+pub use note::Note;
 pub use tracker::{Tracker, Violation};
 
 use std::fmt;

@@ -4,6 +4,7 @@
 //! seek: waiting is being stopped, going on is being started at an offset of the tracker's. (The client's own
 //! position can't be trusted after a pause; see docs/adr.)
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -51,6 +52,13 @@ pub enum SourceEvent {
         /// What it has; `None`: nothing.
         found: Option<i64>,
     },
+    /// A topic has more partitions than it had, whoever is given them.
+    Grew {
+        /// The topic.
+        topic: Arc<str>,
+        /// How many it has now.
+        partitions: i32,
+    },
     /// This partition's delivery has stopped by itself.
     Broken {
         /// Which partition.
@@ -70,7 +78,13 @@ pub enum Broken {
     /// The offset isn't there: retention, a re-created topic.
     OffsetOutOfRange(String),
     /// The log was truncated below what we had read.
-    Truncated(String),
+    Truncated {
+        /// Where the log that we had read and the broker's part: from this offset on, records were lost or
+        /// replaced. `None` if they have nothing in common.
+        at: Option<i64>,
+        /// The client's words.
+        what: String,
+    },
     /// Anything else (authorisation, an unknown topic, a corrupt batch); it is tried again.
     Other(Error),
 }
@@ -86,6 +100,8 @@ pub struct Location {
     pub num_partitions: i32,
     /// The group has positions in the topic that are older than this partition.
     pub appeared_later: bool,
+    /// When the group first began (Unix ms), if its commits or this consumer's start tell: to be committed.
+    pub since_ms: Option<i64>,
     /// The group's committed offset.
     pub committed: Option<Committed>,
     /// Where to start if the sink doesn't know better: the committed offset, or what the reset policy says.
@@ -116,7 +132,7 @@ pub struct Commit {
     pub offset: i64,
     /// Leader epoch of the record before it, -1 if unknown.
     pub leader_epoch: i32,
-    /// Topic id and partition count, for whoever opens the partition next. At most 4,096 bytes.
+    /// A [`Note`](crate::offsets::Note), for whoever opens the partition next. At most 4,096 bytes.
     pub metadata: String,
 }
 

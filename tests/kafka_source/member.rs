@@ -214,6 +214,7 @@ impl Member {
                 self.broken.push((partition.partition, why));
             }
             SourceEvent::Trouble(trouble) => self.troubles.push(trouble),
+            SourceEvent::Grew { .. } => {}
             SourceEvent::Fatal(error) => panic!("fatal: {error}"),
         }
     }

@@ -267,6 +267,7 @@ impl World {
             topic_id: "topic-id".to_owned(),
             num_partitions: self.plan.partitions as i32,
             appeared_later: false,
+            since_ms: None,
             committed,
             start,
             log_start: log.log_start,

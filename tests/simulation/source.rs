@@ -203,9 +203,13 @@ impl SimSource {
         }
         for (&p, started) in &mut self.started {
             let log = &world.logs[p as usize];
-            let cut = log.end_of(started.leader_epoch) < started.next;
-            if started.leader_epoch >= 0 && cut {
-                broken.push((p, Broken::Truncated("it ends earlier".to_owned())));
+            let parted = log.end_of(started.leader_epoch);
+            if started.leader_epoch >= 0 && parted < started.next {
+                let truncated = Broken::Truncated {
+                    at: Some(parted),
+                    what: "it ends earlier".to_owned(),
+                };
+                broken.push((p, truncated));
             } else if started.next < log.log_start || started.next > log.log_end {
                 broken.push((p, Broken::OffsetOutOfRange("it isn't there".to_owned())));
             } else {

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::opening::Metadata;
+use super::opening::note;
 use super::partition::{Partition, State};
 use super::{Action, Control, Notice};
 use crate::config::settings::CommitMode;
@@ -203,7 +203,7 @@ impl Control {
                 metadata: partition
                     .location
                     .as_ref()
-                    .map(Metadata::of)
+                    .map(|location| note(location).to_text())
                     .unwrap_or_default(),
             })
         });

@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use notice::Notice;
-use partition::{DrainFor, Partition, State};
+use partition::{DrainFor, Partition, State, truncated};
 
 use crate::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
 use crate::error::{Error, Kind};
-use crate::offsets::{Epoch, TopicPartition};
+use crate::offsets::{Epoch, TopicPartition, Tracker};
 use crate::pipeline::dead_letter::{Delivery, Letter};
 use crate::pipeline::source::{Broken, Commit, SourceEvent};
 use crate::sinks::{Answer, Assignment, Record, Rejection, Slot};
@@ -217,6 +217,9 @@ impl Control {
                 ours,
                 found,
             } => self.commit_mismatch(&partition, ours, found, out),
+            SourceEvent::Grew { topic, partitions } => {
+                self.stop_a_topic_that_grew(&topic, partitions, None, now, out);
+            }
             SourceEvent::Broken { partition, why } => self.broken(&partition, why, now, out),
             SourceEvent::Trouble(_) | SourceEvent::Fatal(_) => {}
         }
@@ -456,7 +459,7 @@ impl Control {
     }
 
     fn broken(&mut self, id: &TopicPartition, why: Broken, now: Instant, out: &mut Vec<Action>) {
-        let on_offset_lost = self.rules.on_offset_lost;
+        let (policy, can_go_back) = (self.rules.on_offset_lost, self.rules.can_go_back);
         let Some(&slot) = self.by_id.get(id) else {
             return;
         };
@@ -466,26 +469,33 @@ impl Control {
         if !matches!(partition.state, State::Running) {
             return;
         }
-        match why {
-            Broken::Truncated(what) if on_offset_lost == OffsetLost::Stop => {
+        let what = match why {
+            Broken::Truncated { at, what } => {
+                // Kept until it is judged: perhaps only after a person's word.
+                partition.parted_at = Some(at.unwrap_or(0));
                 partition.trusts_leader_epoch = false;
-                let why = Error::corrupt(format!(
-                    "{id}: the broker's log was cut off below what was read already ({what}): records were \
-                     lost or replaced there; release the partition to go on all the same"
-                ));
-                self.quarantine(slot, why, now, out);
+                if policy == OffsetLost::Stop {
+                    let next = partition.tracker.as_ref().map_or(0, Tracker::next);
+                    let why = truncated(id, at.unwrap_or(0), next, can_go_back);
+                    let why = Error::corrupt(format!("{}; the client says: {what}", why.what));
+                    self.quarantine(slot, why, now, out);
+                    return;
+                }
+                what
             }
-            Broken::OffsetOutOfRange(what) | Broken::Truncated(what) => {
+            Broken::OffsetOutOfRange(what) => {
                 partition.trusts_leader_epoch = false;
-                out.push(Action::Stop(id.clone()));
-                partition.reason = Some(Error::unavailable(what));
-                partition.state = State::Verifying { reading: true };
-                out.push(Action::Locate(id.clone(), partition.epoch));
+                what
             }
             Broken::Other(why) => {
                 let epoch = partition.epoch;
                 self.rewind(slot, epoch, why, now, out);
+                return;
             }
-        }
+        };
+        out.push(Action::Stop(id.clone()));
+        partition.reason = Some(Error::unavailable(what));
+        partition.state = State::Verifying { reading: true };
+        out.push(Action::Locate(id.clone(), partition.epoch));
     }
 }

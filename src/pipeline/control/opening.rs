@@ -3,11 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::partition::{DrainFor, Partition, Start, State, judge, reopen_after};
+use super::partition::{DrainFor, Leave, Partition, Start, State, judge, reopen_after};
 use super::{Action, Control, Notice};
-use crate::config::settings::OffsetLost;
 use crate::error::Error;
-use crate::offsets::{Epoch, TopicPartition, Tracker};
+use crate::offsets::{Epoch, Note, TopicPartition, Tracker};
 use crate::pipeline::source::Location;
 use crate::sinks::{Assignment, Slot};
 
@@ -57,12 +56,16 @@ impl Control {
         };
         match partition.state {
             State::Locating => {
-                self.stop_a_topic_that_grew(slot, &location, now, out);
+                if !partition.released {
+                    let topic = partition.id.topic.clone();
+                    let grown = location.num_partitions;
+                    self.stop_a_topic_that_grew(&topic, grown, Some(slot), now, out);
+                }
                 self.open(slot, location, out);
             }
             State::Verifying { reading } => {
-                let known = partition.location.as_ref().map(Metadata::new);
-                if let Some(why) = known.and_then(|k| k.contradicts(id, &location, false)) {
+                let known = partition.location.as_ref().map(note);
+                if let Some(why) = known.and_then(|k| contradiction(&k, id, &location, false)) {
                     self.quarantine(slot, why, now, out);
                     return;
                 }
@@ -74,30 +77,29 @@ impl Control {
     }
 
     /// Where offsets order a key's records, partitions that appear while others run are as much of a change as
-    /// a count that differs from the committed one: the others stop, and so does the new one, in `open`.
-    fn stop_a_topic_that_grew(
+    /// a count that differs from the committed one: the others stop. The new one stops in `open`.
+    pub(super) fn stop_a_topic_that_grew(
         &mut self,
-        slot: Slot,
-        location: &Location,
+        topic: &str,
+        num_partitions: i32,
+        newcomer: Option<Slot>,
         now: Instant,
         out: &mut Vec<Action>,
     ) {
-        let Some(Some(partition)) = self.slots.get(slot.0) else {
-            return;
-        };
-        if !self.rules.stops_on_new_partitions || partition.released {
+        if !self.rules.stops_on_new_partitions {
             return;
         }
-        let topic = partition.id.topic.clone();
-        for other in 0..self.slots.len() {
-            let Some(Some(held)) = self.slots.get(other) else {
+        for slot in (0..self.slots.len()).map(Slot) {
+            let Some(Some(held)) = self.slots.get(slot.0) else {
                 continue;
             };
             let before = held.location.as_ref().map(|known| known.num_partitions);
-            let grew = before.is_some_and(|before| before != location.num_partitions);
-            if other != slot.0 && held.id.topic == topic && grew {
-                let why = other_partitions(&held.id, before, location.num_partitions);
-                self.quarantine(Slot(other), why, now, out);
+            // Fewer is what a broker says that lags behind.
+            let grew = before.is_some_and(|before| before < num_partitions);
+            let stands = Some(slot) == newcomer || matches!(held.state, State::Quarantined);
+            if *held.id.topic == *topic && grew && !stands {
+                let why = other_partitions(&held.id, before, num_partitions);
+                self.quarantine(slot, why, now, out);
             }
         }
     }
@@ -111,10 +113,11 @@ impl Control {
         let known = location
             .committed
             .as_ref()
-            .and_then(|c| Metadata::parse(&c.metadata));
+            .and_then(|c| Note::parse(&c.metadata));
         if let Some(known) = known
             && !partition.released
-            && let Some(why) = known.contradicts(&partition.id, &location, stops_on_new_partitions)
+            && let Some(why) =
+                contradiction(&known, &partition.id, &location, stops_on_new_partitions)
         {
             self.quarantine_unopened(slot, why, out);
             return;
@@ -208,18 +211,21 @@ impl Control {
             return;
         };
         let (resume, committable) = (tracker.next(), tracker.committable());
-        let policy = match policy {
-            OffsetLost::Stop if partition.released => OffsetLost::Earliest,
-            policy => policy,
+        let leave = Leave {
+            policy,
+            can_go_back,
+            released: partition.released,
         };
         let id = partition.id.clone();
-        match judge(&id, resume, location, policy, can_go_back) {
+        match judge(&id, resume, partition.parted_at, location, leave) {
             Start::At(at) => partition.start_at = at,
             Start::Skipping { at, lost, reason } => {
                 out.push(Action::Tell(Notice::Skipped(id, lost, reason)));
                 if at < resume {
                     // Closing gives up what is in flight: that is read again, too.
                     partition.sent_back_to = Some(at.min(committable));
+                    // Up to there the logs are one: the next truncation can be told again.
+                    partition.trusts_leader_epoch |= partition.parted_at.take().is_some();
                     out.push(Action::Close(slot, partition.epoch));
                     self.locate(slot, out);
                     return;
@@ -232,6 +238,7 @@ impl Control {
             }
         }
         partition.released = false;
+        partition.parted_at = None;
         if partition.committed.is_some() {
             self.go(slot, reading, out);
         } else {
@@ -371,47 +378,31 @@ impl Control {
     }
 }
 
-/// What is committed beside an offset, for whoever opens the partition next.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Metadata {
-    topic_id: String,
-    partitions: i32,
+/// What is committed beside an offset.
+pub(super) fn note(location: &Location) -> Note {
+    Note {
+        topic_id: location.topic_id.clone(),
+        partitions: location.num_partitions,
+        since_ms: location.since_ms,
+    }
 }
 
-impl Metadata {
-    fn new(location: &Location) -> Self {
-        Metadata {
-            topic_id: location.topic_id.clone(),
-            partitions: location.num_partitions,
-        }
+/// Why what was committed beside an offset and what is there now can't both be true of one topic.
+fn contradiction(
+    note: &Note,
+    id: &TopicPartition,
+    location: &Location,
+    partitions_matter: bool,
+) -> Option<Error> {
+    if note.topic_id != location.topic_id && !location.topic_id.is_empty() {
+        return Some(Error::corrupt(format!(
+            "{id}: the topic was deleted and created again (its id was {}, is {}), so the committed offset \
+             means nothing; release the partition to go on at it all the same, or reset the group",
+            note.topic_id, location.topic_id
+        )));
     }
-
-    /// As it is committed.
-    pub fn of(location: &Location) -> String {
-        serde_json::to_string(&Metadata::new(location)).unwrap_or_default()
-    }
-
-    /// `None` for metadata that others wrote.
-    fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    fn contradicts(
-        &self,
-        id: &TopicPartition,
-        location: &Location,
-        partitions_matter: bool,
-    ) -> Option<Error> {
-        if self.topic_id != location.topic_id && !location.topic_id.is_empty() {
-            return Some(Error::corrupt(format!(
-                "{id}: the topic was deleted and created again (its id was {}, is {}), so the committed \
-                 offset means nothing; release the partition to go on at it all the same, or reset the group",
-                self.topic_id, location.topic_id
-            )));
-        }
-        (partitions_matter && self.partitions != location.num_partitions)
-            .then(|| other_partitions(id, Some(self.partitions), location.num_partitions))
-    }
+    (partitions_matter && note.partitions != location.num_partitions)
+        .then(|| other_partitions(id, Some(note.partitions), location.num_partitions))
 }
 
 /// Why a topic whose partitions became more can't go on by itself when a key's records are ordered by offsets.

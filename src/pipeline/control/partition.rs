@@ -73,6 +73,8 @@ pub(super) struct Partition {
     pub commit_mismatch: Option<String>,
     /// Off once the broker has said that the log was truncated: it would say so for ever.
     pub trusts_leader_epoch: bool,
+    /// From here on the broker's log isn't the one that was read, as it has said; not judged yet.
+    pub parted_at: Option<i64>,
     /// Failed openings and rewinds in a row.
     pub failures: u32,
     /// A person has released it: what stopped it is to be accepted.
@@ -98,6 +100,7 @@ impl Partition {
             commit_failed: false,
             commit_mismatch: None,
             trusts_leader_epoch: true,
+            parted_at: None,
             failures: 0,
             released: false,
             timestamps: Timestamps::default(),
@@ -219,47 +222,50 @@ pub(super) enum Start {
     Stop(Error),
 }
 
-/// Judges a resume offset against the broker's log (I7: no silent skip).
-///
-/// `can_go_back` is whether the sink can take offsets that it has seen before (Elasticsearch can, HDFS can't).
+/// What may be done about offsets that are lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leave {
+    pub policy: OffsetLost,
+    /// The sink can take offsets that it has seen before (Elasticsearch can, HDFS can't).
+    pub can_go_back: bool,
+    /// A person has released the partition.
+    pub released: bool,
+}
+
+impl Leave {
+    fn policy(self) -> OffsetLost {
+        match self.policy {
+            OffsetLost::Stop if self.released => OffsetLost::Earliest,
+            policy => policy,
+        }
+    }
+}
+
+/// Judges a resume offset against the broker's log (I7: no silent skip), which may have parted from the one
+/// that was read, at `parted_at`.
 pub(super) fn judge(
     id: &TopicPartition,
     resume: i64,
+    parted_at: Option<i64>,
     location: &Location,
-    policy: OffsetLost,
-    can_go_back: bool,
+    leave: Leave,
 ) -> Start {
     let (log_start, log_end) = (location.log_start, location.log_end);
     if resume < log_start {
-        let lost = Range::new(resume, log_start);
-        return match policy {
-            OffsetLost::Earliest => Start::Skipping {
-                at: log_start,
-                lost,
-                reason: "retention",
-            },
-            OffsetLost::Latest => {
-                let lost = Range::new(resume, log_end);
-                Start::Skipping {
-                    at: log_end,
-                    lost,
-                    reason: "retention",
-                }
-            }
-            OffsetLost::Stop => Start::Stop(Error::corrupt(format!(
-                "{id}: offsets {lost} were never read and are gone from the broker, whose oldest is \
-                 {log_start} (retention, or deleted records); release the partition to go on at \
-                 {log_start}, or set kafka.on_offset_lost"
-            ))),
-        };
+        return judge_retention(id, resume, location, leave.policy());
+    }
+    if let Some(parted) = parted_at.map(|at| at.min(log_end).max(log_start))
+        && parted < resume
+    {
+        return judge_truncation(id, resume, parted, log_end, leave);
     }
     if resume > log_end {
-        let at = match policy {
+        let at = match leave.policy() {
             OffsetLost::Earliest => Some(log_start),
             OffsetLost::Latest => Some(log_end),
             OffsetLost::Stop => None,
         };
-        return match at.filter(|_| can_go_back) {
+        return match at.filter(|_| leave.can_go_back) {
             Some(at) => Start::Skipping {
                 at,
                 lost: Range::new(log_end, resume),
@@ -273,6 +279,72 @@ pub(super) fn judge(
         };
     }
     Start::At(resume)
+}
+
+fn judge_retention(
+    id: &TopicPartition,
+    resume: i64,
+    location: &Location,
+    policy: OffsetLost,
+) -> Start {
+    let (log_start, log_end) = (location.log_start, location.log_end);
+    let skipping = |at| Start::Skipping {
+        at,
+        lost: Range::new(resume, at),
+        reason: "retention",
+    };
+    match policy {
+        OffsetLost::Earliest => skipping(log_start),
+        OffsetLost::Latest => skipping(log_end),
+        OffsetLost::Stop => Start::Stop(Error::corrupt(format!(
+            "{id}: offsets {} were never read and are gone from the broker, whose oldest is {log_start} \
+             (retention, or deleted records); release the partition to go on at {log_start}, or set \
+             kafka.on_offset_lost",
+            Range::new(resume, log_start)
+        ))),
+    }
+}
+
+/// The broker has other records than were read, from `parted` on. Whoever can goes back there: the records that
+/// came instead are as good as new ones, whatever the policy says about old ones.
+fn judge_truncation(
+    id: &TopicPartition,
+    resume: i64,
+    parted: i64,
+    log_end: i64,
+    leave: Leave,
+) -> Start {
+    let skipping = |at| Start::Skipping {
+        at,
+        lost: Range::new(parted, resume),
+        reason: "truncated",
+    };
+    match leave.policy() {
+        OffsetLost::Earliest | OffsetLost::Latest if leave.can_go_back => skipping(parted),
+        // The sink has something for every offset below: what came instead can't be written any more.
+        OffsetLost::Earliest | OffsetLost::Latest if leave.released && resume <= log_end => {
+            skipping(resume)
+        }
+        _ => Start::Stop(truncated(id, parted, resume, leave.can_go_back)),
+    }
+}
+
+/// Why a partition stops whose log parts from what was read.
+pub(super) fn truncated(id: &TopicPartition, parted: i64, next: i64, can_go_back: bool) -> Error {
+    let then = match can_go_back {
+        true => {
+            format!("release the partition to read on from {parted}, or set kafka.on_offset_lost")
+        }
+        false => format!(
+            "what stands there now can't be written over what was written from these offsets; release the \
+             partition to go on at {next}"
+        ),
+    };
+    Error::corrupt(format!(
+        "{id}: the broker's log was cut off at offset {parted}, and {next} was to be read next: records in \
+         {} were lost or replaced; {then}",
+        Range::new(parted, next)
+    ))
 }
 
 /// Timestamps of what was taken, thinned out, so that the age of what is acked can be told.

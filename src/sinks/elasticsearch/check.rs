@@ -55,7 +55,12 @@ async fn check_all(
     for name in names(&template, topics) {
         check_index(&client, settings, &name, findings).await?;
     }
-    if template.has_date() {
+    if topics.is_empty() && template.literal().is_none() {
+        findings.push(Finding::fine(
+            format!("index {}", settings.index),
+            "topics come by their pattern, so each index is seen when it is written",
+        ));
+    } else if template.has_date() {
         findings.push(Finding::fine(
             format!("index {}", settings.index),
             "the date comes from records, so each index is seen when it is written",
@@ -64,8 +69,14 @@ async fn check_all(
     Ok(())
 }
 
-/// The names that are known beforehand.
+/// The names that are known beforehand: of named topics, or without a topic in them.
 fn names(template: &Template, topics: &[String]) -> BTreeSet<String> {
+    // Without a topic in it a name is the same for all.
+    let any = ["any".to_owned()];
+    let topics = match template.literal() {
+        Some(_) => any.as_slice(),
+        None => topics,
+    };
     let resolve = |topic: &String| template.resolve(topic, None, 0, 0, &[]).ok();
     topics
         .iter()

@@ -2,7 +2,7 @@
 
 use super::script::*;
 use crate::config::settings::{OffsetLost, RejectedPolicy};
-use crate::pipeline::source::{Broken, Location};
+use crate::pipeline::source::{Broken, Location, SourceEvent};
 
 #[test]
 fn skip_drops_counts_and_goes_on() {
@@ -245,7 +245,7 @@ fn a_sink_that_cannot_go_back_stays_stopped_after_a_truncation() {
 fn a_truncation_that_the_broker_tells_stops_the_partition() {
     let mut s = Script::running("truncated while running", rules(), 0);
     s.take(0, 0, 5);
-    s.broken(0, Broken::Truncated("ends at 3".to_owned()))
+    s.broken(0, truncated(3))
         .does(&["stop 0", "close s0 e1", "quarantined 0"]);
     s.person_releases(0).unwrap();
     s.located(0, 2, at(0, 0, 9)).opened(0, 2, 0).does(&[
@@ -262,7 +262,7 @@ fn a_truncation_that_a_policy_accepts_reads_again_what_was_in_flight() {
     let mut s = Script::running("truncated with records in flight", rules, 41);
     s.take(0, 41, 88);
     s.acked(0, 1, 66, 88)
-        .broken(0, Broken::Truncated("ends at 80".to_owned()))
+        .broken(0, truncated(80))
         .located(0, 1, at(41, 0, 80))
         .does(&[
             "stop 0",
@@ -273,6 +273,129 @@ fn a_truncation_that_a_policy_accepts_reads_again_what_was_in_flight() {
         ])
         .located(0, 2, at(41, 0, 80))
         .does(&["open 0 e2 from 41"]);
+}
+
+#[test]
+fn a_log_that_was_cut_off_and_filled_again_is_read_from_where_it_parts() {
+    for policy in [OffsetLost::Earliest, OffsetLost::Latest] {
+        let mut rules = rules();
+        rules.on_offset_lost = policy;
+        let mut s = Script::running("refilled", rules, 41);
+        s.take(0, 41, 88);
+        s.acked(0, 1, 41, 88)
+            .after_ms(1_000)
+            .committed(1)
+            .broken(0, truncated(80))
+            .located(0, 1, at(88, 0, 500))
+            .located(0, 2, at(88, 0, 500))
+            .opened(0, 2, 80)
+            .does(&[
+                "commit #1 0=88 le7",
+                "stop 0",
+                "locate 0 e1",
+                "skipped 0 [80, 88) truncated",
+                "close s0 e1",
+                "locate 0 e2",
+                "open 0 e2 from 80",
+                "commit #2 0=80 le-1",
+            ])
+            .committed(2)
+            .does(&["start 0 at 80 after le-1"]);
+        assert_eq!(s.take(0, 80, 500), 420);
+        // The logs are one below, so that the next truncation is told, too.
+        s.pause(0, 2).resume(0, 2);
+        s.does(&["stop 0", "start 0 at 500 after le7"]);
+    }
+}
+
+#[test]
+fn where_the_logs_part_lies_within_what_the_broker_has() {
+    // parted, log start, log end -> skipped, opened
+    let table = [
+        (80, 85, 500, "skipped 0 [85, 88) truncated", "from 85"),
+        (80, 0, 60, "skipped 0 [60, 88) truncated", "from 60"),
+        (0, 0, 500, "skipped 0 [0, 88) truncated", "from 0"),
+    ];
+    for (parted, log_start, log_end, skipped, from) in table {
+        let mut rules = rules();
+        rules.on_offset_lost = OffsetLost::Earliest;
+        let mut s = Script::running("bounds", rules, 88);
+        s.broken(0, truncated(parted))
+            .located(0, 1, at(88, log_start, log_end))
+            .located(0, 2, at(88, log_start, log_end))
+            .does(&[
+                "stop 0",
+                "locate 0 e1",
+                skipped,
+                "close s0 e1",
+                "locate 0 e2",
+                &format!("open 0 e2 {from}"),
+            ]);
+    }
+    // Nothing in common: whatever there is instead is new.
+    let mut rules = rules();
+    rules.on_offset_lost = OffsetLost::Earliest;
+    let nothing = Broken::Truncated {
+        at: None,
+        what: "no epoch found".to_owned(),
+    };
+    let mut s = Script::running("nothing in common", rules, 88);
+    s.broken(0, nothing).located(0, 1, at(88, 10, 500)).does(&[
+        "stop 0",
+        "locate 0 e1",
+        "skipped 0 [10, 88) truncated",
+        "close s0 e1",
+        "locate 0 e2",
+    ]);
+}
+
+#[test]
+fn a_refilled_log_stops_a_sink_that_cannot_go_back_until_a_person_accepts_the_loss() {
+    for policy in [OffsetLost::Stop, OffsetLost::Earliest, OffsetLost::Latest] {
+        let mut rules = rules();
+        rules.can_go_back = false;
+        rules.on_offset_lost = policy;
+        let mut s = Script::running("HDFS", rules, 88);
+        s.broken(0, truncated(80)).located(0, 1, at(88, 0, 500));
+        let told = s.why_quarantined();
+        for part in ["t[0]", "offset 80", "88", "release"] {
+            assert!(told.contains(part), "{part} isn't in {told}");
+        }
+        s.clear();
+        s.person_releases(0).unwrap();
+        s.located(0, 2, at(88, 0, 500)).opened(0, 2, 88).does(&[
+            "locate 0 e2",
+            "open 0 e2 from 88",
+            "skipped 0 [80, 88) truncated",
+            "start 0 at 88 after le-1",
+        ]);
+    }
+}
+
+#[test]
+fn a_released_truncation_is_read_from_where_the_logs_part() {
+    let mut s = Script::running("released", rules(), 41);
+    s.take(0, 41, 88);
+    s.acked(0, 1, 41, 88)
+        .after_ms(1_000)
+        .committed(1)
+        .broken(0, truncated(80))
+        .does(&[
+            "commit #1 0=88 le7",
+            "stop 0",
+            "close s0 e1",
+            "quarantined 0",
+        ]);
+    s.person_releases(0).unwrap();
+    s.located(0, 2, at(88, 0, 500)).opened(0, 2, 88).does(&[
+        "locate 0 e2",
+        "open 0 e2 from 88",
+        "skipped 0 [80, 88) truncated",
+        "close s0 e2",
+        "locate 0 e3",
+    ]);
+    s.located(0, 3, at(88, 0, 500)).opened(0, 3, 80);
+    s.does(&["open 0 e3 from 80", "commit #2 0=80 le-1"]);
 }
 
 #[test]
@@ -357,4 +480,32 @@ fn a_topic_that_grows_under_running_partitions_stops_sinks_that_order_by_key() {
     s.person_releases(3).unwrap();
     s.located(3, 3, new())
         .does(&["locate 3 e3", "open 3 e3 from 0"]);
+}
+
+#[test]
+fn a_topic_that_grows_stops_workers_that_get_none_of_the_new_partitions() {
+    let grew = |topic: &str, partitions| SourceEvent::Grew {
+        topic: topic.into(),
+        partitions,
+    };
+    let mut rules = rules();
+    rules.stops_on_new_partitions = true;
+    let mut s = Script::running("keyed", rules, 10);
+    s.source(grew("another", 6))
+        .source(grew("t", 3))
+        .does_nothing()
+        .source(grew("t", 6))
+        .does(&["stop 0", "close s0 e1", "quarantined 0"])
+        .source(grew("t", 6))
+        .does_nothing();
+    Script::running("order doesn't hang on it", super::script::rules(), 10)
+        .source(grew("t", 6))
+        .does_nothing();
+}
+
+fn truncated(at: i64) -> Broken {
+    Broken::Truncated {
+        at: Some(at),
+        what: format!("ends at {at}"),
+    }
 }

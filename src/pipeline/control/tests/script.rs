@@ -31,6 +31,7 @@ pub fn fresh(start: i64, log_start: i64, log_end: i64) -> Location {
         topic_id: "id-1".to_owned(),
         num_partitions: 3,
         appeared_later: false,
+        since_ms: None,
         committed: None,
         start,
         log_start,
@@ -353,6 +354,24 @@ impl Script {
         let shown = self.control.snapshot(|_| None);
         let shown = shown.into_iter().find(|p| p.partition == partition);
         shown.and_then(|shown| shown.commit_mismatch)
+    }
+
+    /// What the last quarantine since the last look says to people.
+    pub fn why_quarantined(&self) -> String {
+        let why = |action: &Action| match action {
+            Action::Tell(Notice::Quarantined(_, why)) => Some(why.to_string()),
+            _ => None,
+        };
+        self.out
+            .iter()
+            .rev()
+            .find_map(why)
+            .expect("nothing is quarantined")
+    }
+
+    /// Forgets what was done since the last look.
+    pub fn clear(&mut self) {
+        self.out.clear();
     }
 
     pub fn finished(&self) -> Option<bool> {

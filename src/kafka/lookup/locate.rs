@@ -1,0 +1,158 @@
+//! Where partitions stand, and where those without a position begin.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+
+use super::offsets::logs;
+use super::{Found, Positions, TIMEOUT, Thread, notes};
+use crate::config::settings::OffsetReset;
+use crate::error::Error;
+use crate::kafka::error::cut;
+use crate::kafka::ffi::cluster;
+use crate::kafka::position::{Log, appeared_later, began, first_position, moment};
+use crate::kafka::topics::listed;
+use crate::offsets::TopicPartition;
+use crate::pipeline::source::{Committed, Location};
+
+/// A partition's own error names others only so far; the log names all.
+const LONGEST_LIST: usize = 512;
+
+/// What is known of a partition before its log is looked at.
+pub(super) struct Place {
+    pub id: TopicPartition,
+    own: Option<Committed>,
+    appeared_later: bool,
+    /// Its records are new to the group: it, or its whole topic, came later.
+    is_new: bool,
+    since_ms: i64,
+    /// From this moment on its records are wanted.
+    pub moment: Option<i64>,
+}
+
+impl<C: ConsumerContext + 'static> Thread<C> {
+    /// Answers what it can; an error tells why something is left for the next try.
+    pub(super) fn locate(&mut self, consumer: &BaseConsumer<C>) -> Result<(), Error> {
+        let topics: BTreeSet<Arc<str>> = self.wanted.keys().map(|p| p.topic.clone()).collect();
+        let mut trouble = self.describe(consumer, &topics)?;
+        let cluster = cluster::cluster_id(consumer, TIMEOUT).ok_or_else(|| {
+            Error::unavailable("Kafka: the brokers haven't told the cluster's id yet")
+        })?;
+        let committed = self.committed(consumer, &topics)?;
+        self.say_unplaced(&topics, &committed);
+        let wanted: Vec<TopicPartition> = self.wanted.keys().cloned().collect();
+        for group in self.by_leader(wanted.iter(), &mut trouble) {
+            // Those of which anything is known; the others stay wanted.
+            let places: Vec<Place> = group
+                .iter()
+                .filter_map(|id| self.place(id, &committed))
+                .collect();
+            let logs = match logs(consumer, &places) {
+                Ok(logs) => logs,
+                Err(error) => {
+                    trouble.get_or_insert(error);
+                    continue;
+                }
+            };
+            for (place, log) in places.into_iter().zip(logs) {
+                match log {
+                    Ok(log) => self.located(place, &cluster, log),
+                    Err(error) => drop(trouble.get_or_insert(error)),
+                }
+            }
+        }
+        match trouble {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// What the group's positions say of a partition; nothing while they aren't known.
+    fn place(&self, id: &TopicPartition, committed: &Positions) -> Option<Place> {
+        let own = match committed.get(id)? {
+            Ok(own) => own.clone(),
+            Err(_) => return None,
+        };
+        let siblings = || notes(committed).filter(|(sibling, _)| sibling.topic == id.topic);
+        let topics = &self.about.topics;
+        let appeared_later = own.is_none()
+            && (topics.came_later(id)
+                || appeared_later(id.partition, siblings().map(|(_, note)| note)));
+        let is_new = appeared_later || topics.is_new(&id.topic);
+        // A pattern's topics began together. A topic that is added to a list begins when it is added.
+        let began_ms = match topics.is_pattern() {
+            true => self.began_ms,
+            false => began(siblings().map(|(_, note)| note)),
+        };
+        let moment = match own.is_none() && !is_new {
+            true => moment(self.about.reset, began_ms, self.about.started_ms),
+            false => None,
+        };
+        Some(Place {
+            id: id.clone(),
+            own,
+            appeared_later,
+            is_new,
+            since_ms: began_ms.unwrap_or(self.about.started_ms),
+            moment,
+        })
+    }
+
+    fn located(&mut self, place: Place, cluster: &str, log: Log) {
+        let id = place.id;
+        let (Some(epoch), Some(topic)) =
+            (self.wanted.get(&id).copied(), self.described.get(&id.topic))
+        else {
+            return;
+        };
+        let offset = place.own.as_ref().map(|c| c.offset);
+        let found = first_position(offset, log, self.about.reset, place.is_new)
+            .map(|start| Location {
+                cluster_id: cluster.to_owned(),
+                topic_id: topic.id.clone(),
+                num_partitions: i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX),
+                appeared_later: place.appeared_later,
+                since_ms: Some(place.since_ms),
+                committed: place.own,
+                start,
+                log_start: log.start,
+                log_end: log.end,
+            })
+            .map_err(|_| self.no_position(&id));
+        self.wanted.remove(&id);
+        self.answer(Found::Located(id, epoch, found));
+    }
+
+    /// Names all partitions at once that a policy of "none" keeps waiting: one by one they make no list.
+    fn say_unplaced(&mut self, topics: &BTreeSet<Arc<str>>, committed: &Positions) {
+        if self.about.reset != OffsetReset::None {
+            return;
+        }
+        let unplaced: BTreeSet<TopicPartition> = committed
+            .keys()
+            .filter(|id| topics.contains(&id.topic))
+            .filter_map(|id| self.place(id, committed))
+            .filter(|place| place.own.is_none() && !place.is_new)
+            .map(|place| place.id)
+            .collect();
+        if unplaced != self.unplaced && !unplaced.is_empty() {
+            let (group, all) = (&*self.about.group, listed(&unplaced));
+            tracing::error!(
+                group,
+                "{} partitions have no committed offset, and kafka.auto_offset_reset is \"none\": {all}",
+                unplaced.len()
+            );
+        }
+        self.unplaced = unplaced;
+    }
+
+    fn no_position(&self, id: &TopicPartition) -> Error {
+        let (group, all) = (&self.about.group, listed(&self.unplaced));
+        let all = cut(&all, LONGEST_LIST);
+        Error::misconfigured(format!(
+            "{id}: group {group} has no committed offset, as for all of {all}, and kafka.auto_offset_reset is \
+             \"none\"; set it to where they are to start, or commit an offset for each"
+        ))
+    }
+}
