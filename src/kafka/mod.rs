@@ -8,6 +8,7 @@
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time (pure) |
 //! | `position` | where a partition is read from at first (pure) |
+//! | [`positions`] | positions of fixed partitions, in a file |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
@@ -22,6 +23,7 @@ mod error;
 mod ffi;
 mod lookup;
 mod position;
+pub mod positions;
 mod rebalance;
 
 pub use client::OWNED;
