@@ -8,6 +8,7 @@
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time (pure) |
 //! | `position` | where a partition is read from at first (pure) |
+//! | [`keeper`] | who keeps positions: the group, a file, or the sink |
 //! | [`positions`] | positions of fixed partitions, in a file |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
@@ -21,6 +22,7 @@ pub mod consumer;
 pub mod dead_letter;
 mod error;
 mod ffi;
+pub mod keeper;
 mod lookup;
 mod position;
 pub mod positions;
