@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, Thread};
 
 use super::positions::PositionStore;
 use crate::error::Error;
@@ -45,10 +46,11 @@ pub(super) struct Kept {
     answers: Sender<Result<(), Error>>,
     answered: Receiver<Result<(), Error>>,
     waker: Waker,
+    waits: Thread,
 }
 
 impl Kept {
-    /// `None` for a group: that is committed to by the client.
+    /// `None` for a group: that is committed to by the client. Made on the thread that waits for answers.
     pub fn new(keeper: Keeper, waker: Waker) -> Option<Self> {
         let store = match keeper {
             Keeper::Group => return None,
@@ -61,16 +63,19 @@ impl Kept {
             answers,
             answered,
             waker,
+            waits: thread::current(),
         })
     }
 
     /// Answered later, however long the disk takes.
     pub fn send(&self, commits: Vec<Commit>) {
-        let (answers, waker) = (self.answers.clone(), self.waker.clone());
+        let answers = self.answers.clone();
+        let (waker, waits) = (self.waker.clone(), self.waits.clone());
         let answer = move |result| {
             // A consumer that is gone doesn't want to know.
             let _ = answers.send(result);
             waker.wake();
+            waits.unpark();
         };
         match &self.store {
             Some(store) => store.submit(commits, answer),

@@ -188,10 +188,10 @@ impl Member {
                 partition, found, ..
             } => {
                 let number = partition.partition;
-                if let (Ok(location), true) = (&found, self.starts) {
-                    if let Ok(start) = location.start {
-                        self.start(number, start);
-                    }
+                if let (Ok(location), true) = (&found, self.starts)
+                    && let Ok(start) = location.start
+                {
+                    self.start(number, start);
                 }
                 self.located.insert(number, found);
             }
