@@ -26,6 +26,7 @@ use super::ffi::cluster::seen_log_end;
 use super::ffi::commit::{Answered, CommitQueue};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
+use super::keeper::{Keeper, Kept};
 use super::lookup::{About, Found, Lookup};
 use super::position::parted_at;
 use super::rebalance::Assignment;
@@ -211,6 +212,8 @@ pub struct KafkaSource {
     assignment: Assignment,
     commits: Commits,
     verification: Verification,
+    /// Where commits go if there is no group.
+    kept: Option<Kept>,
     to_locate: Vec<(TopicPartition, Epoch)>,
     /// What was locate()d in this epoch and not answered yet.
     locating: HashMap<TopicPartition, Epoch>,
@@ -230,8 +233,41 @@ impl KafkaSource {
         worker: usize,
         fetch_bytes: u64,
     ) -> Result<Self, Error> {
-        let topics = Topics::new(&settings.subscription);
-        let named = topics.named().to_vec();
+        let source = Self::build(settings, sink, worker, fetch_bytes, Keeper::Group)?;
+        let named = settings.subscription.topics();
+        // What a pattern means is found out first.
+        if !named.is_empty() {
+            source.subscribe(&named)?;
+        }
+        Ok(source)
+    }
+
+    /// A consumer of these partitions and no others, without a group: nothing is joined, and nothing is ever
+    /// revoked. (librdkafka takes incremental assignments from a consumer that never subscribed.)
+    pub fn fixed(
+        settings: &KafkaSettings,
+        sink: &str,
+        worker: usize,
+        fetch_bytes: u64,
+        partitions: Vec<TopicPartition>,
+        keeper: Keeper,
+    ) -> Result<Self, Error> {
+        let mut source = Self::build(settings, sink, worker, fetch_bytes, keeper)?;
+        if let (Some(lookup), false) = (&source.lookup, partitions.is_empty()) {
+            lookup.hold(partitions.clone());
+            let assigned = SourceEvent::Assigned(partitions);
+            source.events.push_back(assigned);
+        }
+        Ok(source)
+    }
+
+    fn build(
+        settings: &KafkaSettings,
+        sink: &str,
+        worker: usize,
+        fetch_bytes: u64,
+        keeper: Keeper,
+    ) -> Result<Self, Error> {
         let notes = Arc::new(Notes::default());
         let (alive, gone) = channel();
         let context = Context {
@@ -249,39 +285,38 @@ impl KafkaSource {
         let commits = CommitQueue::new(consumer.clone(), waits).ok_or_else(no_queue)?;
         let about = About {
             group: settings.group_id.clone(),
-            topics,
+            topics: Topics::new(&settings.subscription),
             reset: settings.auto_offset_reset,
             watch_every: metadata_refresh_interval(settings),
             started_ms: jiff::Timestamp::now().as_millisecond(),
+            keeper: keeper.clone(),
         };
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
         let yielder = data.yielder();
-        let mut source = KafkaSource {
+        let waker = Waker::new(move || yielder.wake());
+        let kept = Kept::new(keeper, waker.clone());
+        Ok(KafkaSource {
             queues: Some(Queues { commits, data }),
             lookup: Some(lookup),
             notes,
             gone,
-            waker: Waker::new(move || yielder.wake()),
+            waker,
             assignment: Assignment::default(),
             commits: Commits::default(),
             verification: Verification::default(),
+            kept,
             to_locate: Vec::new(),
             locating: HashMap::new(),
             events: VecDeque::new(),
             trouble: None,
             last_transport: String::new(),
             stopping: false,
-        };
-        // What a pattern means is found out first.
-        if !named.is_empty() {
-            source.subscribe(&named)?;
-        }
-        Ok(source)
+        })
     }
 
     /// Subscribes to these topics instead of what it was; to none is to leave the group. A rebalance follows.
-    fn subscribe(&mut self, topics: &[String]) -> Result<(), Error> {
+    fn subscribe(&self, topics: &[String]) -> Result<(), Error> {
         let Some(consumer) = self.consumer() else {
             return Ok(());
         };
@@ -376,6 +411,10 @@ impl KafkaSource {
             match next {
                 Next::Tell(done) => self.committed(done),
                 Next::Send(commits) => {
+                    if let Some(kept) = &self.kept {
+                        kept.send(commits);
+                        continue;
+                    }
                     for commit in &commits {
                         self.verification.sent(&commit.partition, commit.offset);
                     }
@@ -393,19 +432,29 @@ impl KafkaSource {
     }
 
     fn hear_commits(&mut self) {
-        while let Some(answered) = self.queues.as_ref().and_then(|q| q.commits.answered()) {
-            let result = commit_result(&answered);
-            let of_a_topic = is_about_topics(&answered);
+        while let Some((result, of_a_topic)) = self.next_answer() {
             if result.is_ok() {
                 self.well(Until::Membership);
-                for entry in &answered.entries {
-                    self.verification
-                        .acknowledged(&entry.partition, entry.offset);
-                }
             }
             self.commits.answered(result, of_a_topic);
             self.send_commits();
         }
+    }
+
+    /// What became of the commit in flight, and whether it was about single topics.
+    fn next_answer(&mut self) -> Option<(Result<(), Error>, bool)> {
+        if let Some(kept) = &self.kept {
+            return Some((kept.answered()?, false));
+        }
+        let answered = self.queues.as_ref()?.commits.answered()?;
+        let (result, of_a_topic) = (commit_result(&answered), is_about_topics(&answered));
+        if result.is_ok() {
+            for entry in &answered.entries {
+                self.verification
+                    .acknowledged(&entry.partition, entry.offset);
+            }
+        }
+        Some((result, of_a_topic))
     }
 
     fn committed(&mut self, done: Done) {
@@ -506,6 +555,8 @@ impl KafkaSource {
                 );
                 self.troubled(from_reason(code, &reason), Until::Answers);
             }
+            // The client looks for the coordinator of a group that it isn't in.
+            Code::GroupAuthorizationFailed if self.kept.is_some() => return,
             Code::GroupAuthorizationFailed
             | Code::InconsistentGroupProtocol
             | Code::GroupMaxSizeReached

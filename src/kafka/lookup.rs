@@ -24,6 +24,7 @@ use super::error::{from_code, from_kafka};
 use super::ffi::cluster::{self, Topic};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::Yielder;
+use super::keeper::Keeper;
 use super::position::began;
 use super::topics::Topics;
 use super::verify::{ReadBack, read_back};
@@ -84,6 +85,7 @@ pub(super) struct About {
     pub watch_every: Duration,
     /// When this consumer started (Unix ms).
     pub started_ms: i64,
+    pub keeper: Keeper,
 }
 
 impl Lookup {
@@ -289,12 +291,13 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         Ok(failed)
     }
 
-    /// The group's positions in all partitions of these topics: siblings matter. And in all others that the
-    /// pattern matches, until one has told when the group began.
+    /// The positions in all partitions of these topics: siblings matter. And in all others that the pattern
+    /// matches, until one has told when the group began.
     fn committed(
         &mut self,
         consumer: &BaseConsumer<C>,
         topics: &BTreeSet<Arc<str>>,
+        cluster: &str,
     ) -> Result<Positions, Error> {
         let mut asked = Vec::new();
         for (name, topic) in topics
@@ -318,6 +321,13 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         }
         if asked.is_empty() {
             return Ok(Positions::new());
+        }
+        if let Some(mut kept) = self.about.keeper.positions(cluster)? {
+            let position = |entry: Entry| {
+                let own = kept.remove(&entry.partition);
+                (entry.partition, Ok(own))
+            };
+            return Ok(asked.into_iter().map(position).collect());
         }
         let group = self.about.group.clone();
         let what = || format!("Kafka: the committed offsets of group {group} can't be read");
@@ -378,7 +388,11 @@ impl<C: ConsumerContext + 'static> Thread<C> {
                     trouble.get_or_insert_with(|| {
                         Error::new(
                             Kind::Misconfigured,
-                            format!("Kafka: {partition} doesn't exist"),
+                            format!(
+                                "Kafka: {partition} doesn't exist, the topic has {} partitions: correct \
+                                 kafka.assign, or give the topic more",
+                                topic.leaders.len()
+                            ),
                         )
                     });
                 }

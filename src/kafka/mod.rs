@@ -9,6 +9,8 @@
 //! | `commit` | one commit in flight at a time, and whose fault it is if one fails (pure) |
 //! | `verify` | whether the group has what was committed (pure, but for the question) |
 //! | `position` | where a partition is read from at first (pure) |
+//! | [`keeper`] | who keeps positions: the group, a file, or the sink |
+//! | [`positions`] | positions of fixed partitions, in a file |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
@@ -21,8 +23,10 @@ pub mod consumer;
 pub mod dead_letter;
 mod error;
 mod ffi;
+pub mod keeper;
 mod lookup;
 mod position;
+pub mod positions;
 mod rebalance;
 mod topics;
 mod verify;

@@ -102,11 +102,12 @@ impl Reader {
             SourceEvent::Located {
                 partition, found, ..
             } => {
-                if let Ok(location) = &found {
-                    self.next.insert(partition.clone(), location.start);
+                let location = found.as_ref().ok();
+                if let Some(start) = location.and_then(|l| l.start.clone().ok()) {
+                    self.next.insert(partition.clone(), start);
                     let slot = Slot(self.ids.len());
                     self.ids.push(partition.clone());
-                    self.source.start(slot, &partition, location.start, -1);
+                    self.source.start(slot, &partition, start, -1);
                 }
                 self.located.insert(partition, found);
             }
@@ -175,6 +176,13 @@ impl Reader {
     fn location(&self, topic: &str, partition: i32) -> &Location {
         let found = &self.located[&TopicPartition::new(topic, partition)];
         found.as_ref().expect("a location")
+    }
+
+    fn start(&self, topic: &str, partition: i32) -> i64 {
+        self.location(topic, partition)
+            .start
+            .clone()
+            .expect("a start")
     }
 
     fn until(&mut self, what: &str, done: impl Fn(&Reader) -> bool) {
@@ -301,7 +309,7 @@ fn a_named_topic_that_is_created_later_is_read_from_its_beginning() {
     settings.auto_offset_reset = OffsetReset::Latest;
     let mut r = Reader::join(&settings);
     r.until("located", |r| r.located.len() == 1);
-    assert_eq!(r.location("named-old", 0).start, 5);
+    assert_eq!(r.start("named-old", 0), 5);
     t.topic("named-new", 1);
     t.produce("named-new", 0, 0, 7);
     r.until("the new one is read", |r| {
@@ -404,7 +412,7 @@ fn two_members_that_start_fresh_with_latest_read_nothing_old() {
     });
     for (id, found) in &b.located {
         let found = found.as_ref().expect("a location");
-        assert_eq!(found.start, 50, "{id}: {found:?}");
+        assert_eq!(found.start, Ok(50), "{id}: {found:?}");
     }
     for topic in ["fresh-a", "fresh-b"] {
         for partition in 0..4 {
@@ -442,7 +450,7 @@ fn a_group_begins_at_a_moment() {
         settings.auto_offset_reset = reset;
         let mut r = Reader::join(&settings);
         r.until("located", |r| r.located.len() == 3);
-        let found = [0, 1, 2].map(|p| r.location("moment", p).start);
+        let found = [0, 1, 2].map(|p| r.start("moment", p));
         assert_eq!(found, starts, "{reset:?}");
     }
     // A duration is counted from now.
@@ -480,13 +488,15 @@ fn none_names_every_partition_without_an_offset_at_once() {
     let mut m = Member::join(&settings);
     m.until("located", |m| m.located.len() == 5);
     for partition in [0, 1, 2, 4] {
-        let error = m.located[&partition].clone().expect_err("no position");
+        let found = m.located[&partition].clone().expect("a location");
+        let error = found.start.expect_err("no position");
         assert_eq!(error.kind, Kind::Misconfigured);
         assert!(error.what.contains("unplaced:0-2,4"), "{error}");
         let own = format!("unplaced[{partition}]");
         assert!(error.what.contains(&own), "{error}");
     }
-    assert!(m.located[&3].is_ok(), "the one with an offset is read");
+    let found = m.located[&3].clone().expect("a location");
+    assert_eq!(found.start, Ok(0), "the one with an offset is read");
 }
 
 #[test]

@@ -269,7 +269,7 @@ impl World {
             appeared_later: false,
             since_ms: None,
             committed,
-            start,
+            start: Ok(start),
             log_start: log.log_start,
             log_end: log.log_end,
         });

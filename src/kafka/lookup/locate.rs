@@ -11,6 +11,7 @@ use crate::config::settings::OffsetReset;
 use crate::error::Error;
 use crate::kafka::error::cut;
 use crate::kafka::ffi::cluster;
+use crate::kafka::keeper::Keeper;
 use crate::kafka::position::{Log, appeared_later, began, first_position, moment};
 use crate::kafka::topics::listed;
 use crate::offsets::TopicPartition;
@@ -39,7 +40,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         let cluster = cluster::cluster_id(consumer, TIMEOUT).ok_or_else(|| {
             Error::unavailable("Kafka: the brokers haven't told the cluster's id yet")
         })?;
-        let committed = self.committed(consumer, &topics)?;
+        let committed = self.committed(consumer, &topics, &cluster)?;
         self.say_unplaced(&topics, &committed);
         let wanted: Vec<TopicPartition> = self.wanted.keys().cloned().collect();
         for group in self.by_leader(wanted.iter(), &mut trouble) {
@@ -107,26 +108,27 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             return;
         };
         let offset = place.own.as_ref().map(|c| c.offset);
-        let found = first_position(offset, log, self.about.reset, place.is_new)
-            .map(|start| Location {
-                cluster_id: cluster.to_owned(),
-                topic_id: topic.id.clone(),
-                num_partitions: i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX),
-                appeared_later: place.appeared_later,
-                since_ms: Some(place.since_ms),
-                committed: place.own,
-                start,
-                log_start: log.start,
-                log_end: log.end,
-            })
-            .map_err(|_| self.no_position(&id));
+        let start = first_position(offset, log, self.about.reset, place.is_new);
+        let found = Ok(Location {
+            cluster_id: cluster.to_owned(),
+            topic_id: topic.id.clone(),
+            num_partitions: i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX),
+            appeared_later: place.appeared_later,
+            since_ms: Some(place.since_ms),
+            committed: place.own,
+            start: start.map_err(|_| self.no_position(&id)),
+            log_start: log.start,
+            log_end: log.end,
+        });
         self.wanted.remove(&id);
         self.answer(Found::Located(id, epoch, found));
     }
 
     /// Names all partitions at once that a policy of "none" keeps waiting: one by one they make no list.
     fn say_unplaced(&mut self, topics: &BTreeSet<Arc<str>>, committed: &Positions) {
-        if self.about.reset != OffsetReset::None {
+        // A sink that keeps positions itself may know where they are.
+        let sink_knows = matches!(self.about.keeper, Keeper::Sink);
+        if self.about.reset != OffsetReset::None || sink_knows {
             return;
         }
         let unplaced: BTreeSet<TopicPartition> = committed
@@ -148,11 +150,16 @@ impl<C: ConsumerContext + 'static> Thread<C> {
     }
 
     fn no_position(&self, id: &TopicPartition) -> Error {
-        let (group, all) = (&self.about.group, listed(&self.unplaced));
+        let who = match &self.about.keeper {
+            Keeper::Group => format!("group {} has no committed offset", self.about.group),
+            Keeper::Store(store) => format!("there is no position in {}", store.path().display()),
+            Keeper::Sink => "there is no commit log of it yet".to_owned(),
+        };
+        let all = listed(&self.unplaced);
         let all = cut(&all, LONGEST_LIST);
         Error::misconfigured(format!(
-            "{id}: group {group} has no committed offset, as for all of {all}, and kafka.auto_offset_reset is \
-             \"none\"; set it to where they are to start, or commit an offset for each"
+            "{id}: {who}, as for all of {all}, and kafka.auto_offset_reset is \"none\"; set it to where they are \
+             to start, or set positions with `outflow group reset`"
         ))
     }
 }

@@ -115,7 +115,7 @@ impl HdfsSink {
                 group: assignment.group.to_string(),
             },
             committed: assignment.committed,
-            start: assignment.start,
+            start: assignment.start.clone().ok(),
         };
         let patience = || Patience::new(parts.circuit.clone(), stop.clone());
         let hdfs = Arc::clone(&parts.files.hdfs);

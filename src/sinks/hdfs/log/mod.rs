@@ -69,8 +69,8 @@ pub struct Opening {
     pub identity: Identity,
     /// The group's committed offset, if it has one.
     pub committed: Option<i64>,
-    /// Where to start if there is no log yet; becomes its entry 0.
-    pub start: i64,
+    /// Where to start if there is no log yet; becomes its entry 0. `None`: then it isn't opened.
+    pub start: Option<i64>,
 }
 
 /// A commit as the driver hands it over: closed temp files, and the range of offsets that they and the refused
