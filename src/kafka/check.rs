@@ -13,8 +13,11 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::client::consumer_config;
+use super::ffi::groups::describe_group;
 use crate::check::Finding;
-use crate::config::settings::{AgentSettings, OffsetLost, OffsetReset, RejectedPolicy, Settings};
+use crate::config::settings::{
+    AgentSettings, GroupProtocol, KafkaSettings, OffsetLost, OffsetReset, RejectedPolicy, Settings,
+};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -251,13 +254,13 @@ impl Check {
             (0, reset) => Finding::fine(&subject, format!("is new and starts at the {}", word(reset))),
             (have, _) => Finding::fine(&subject, format!("has offsets for {have} of {total} partitions")),
         });
-        self.members(&subject, &kafka.group_id);
+        self.members(&subject, kafka);
         self.log_starts(&offsets, kafka.on_offset_lost);
     }
 
     /// Members with another assignment strategy, or of another program.
-    fn members(&mut self, subject: &str, group: &str) {
-        let Ok(groups) = self.client.fetch_group_list(Some(group), TIMEOUT) else {
+    fn members(&mut self, subject: &str, kafka: &KafkaSettings) {
+        let Ok(group) = describe_group(&self.client, &kafka.group_id, TIMEOUT) else {
             self.findings.push(Finding::warning(
                 subject,
                 "its members can't be seen",
@@ -265,24 +268,33 @@ impl Check {
             ));
             return;
         };
-        let Some(found) = groups.groups().iter().find(|g| g.name() == group) else {
-            return;
+        let members = match group.members.len() {
+            0 => return,
+            1 => "1 member".to_owned(),
+            n => format!("{n} members"),
         };
-        let members = found.members().len();
-        if members == 0 {
-            return;
-        }
-        let protocol = found.protocol();
-        self.findings
-            .push(if matches!(protocol, "cooperative-sticky" | "") {
-                Finding::fine(subject, format!("{members} members, {}", found.state()))
-            } else {
+        let wanted = kafka.assignor.name();
+        let is_like_us = kafka.group_protocol == GroupProtocol::Consumer
+            || group.assignor == wanted
+            || group.assignor.is_empty();
+        let finding = match is_like_us {
+            true => Finding::fine(subject, format!("{members}, {}", group.state)),
+            false => {
+                let first = &group.members[0];
+                let assignor = &group.assignor;
+                let (client, host) = (&first.client_id, &first.host);
                 Finding::wrong(
                     subject,
-                    format!("{members} members that use the assignment strategy {protocol}"),
-                    "another program is in this group: stop it, or choose another kafka.group_id",
+                    format!(
+                        "{members} that use the assignor {assignor}, and this is {wanted}; one is {client:?} at \
+                         {host}"
+                    ),
+                    "stop them, choose their assignor, or another kafka.group_id; docs/operating.md tells how a \
+                     running group changes its assignor",
                 )
-            });
+            }
+        };
+        self.findings.push(finding);
     }
 
     fn log_starts(&mut self, offsets: &[(String, i32, i64)], policy: OffsetLost) {

@@ -8,6 +8,7 @@ use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::admin::{self, millis};
 use crate::offsets::TopicPartition;
 
 /// A topic as a broker describes it.
@@ -24,12 +25,6 @@ pub(in crate::kafka) struct Topic {
 pub(in crate::kafka) type Described = Result<Topic, (String, RDKafkaErrorCode)>;
 type Topics = Vec<Described>;
 
-fn millis(timeout: Duration) -> i32 {
-    i32::try_from(timeout.as_millis())
-        .unwrap_or(i32::MAX)
-        .max(1)
-}
-
 /// Describes topics. One that can't be described has its own error; the whole fails if no broker answers.
 /// Blocks up to `timeout`.
 pub(in crate::kafka) fn describe<C: ConsumerContext>(
@@ -42,52 +37,32 @@ pub(in crate::kafka) fn describe<C: ConsumerContext>(
         .filter_map(|name| CString::new(*name).ok())
         .collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let client = consumer.client().native_ptr();
-    let mut error = [0; 256];
-    // SAFETY: the client is alive; the names live until the end of this function and are copied into the
-    // collection; every object that is made here is destroyed here, whatever was answered, after the last
-    // look at what it owns. The queue is ours alone, so the event is the answer or none.
+    // SAFETY: one request of the kind that is named; the names live until the end of this function and are
+    // copied into the collection, which is destroyed when the client has taken it.
     unsafe {
-        let options = sys::rd_kafka_AdminOptions_new(
-            client,
+        admin::request(
+            consumer,
             sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        sys::rd_kafka_AdminOptions_set_request_timeout(
-            options,
-            millis(timeout),
-            error.as_mut_ptr(),
-            error.len(),
-        );
-        let collection =
-            sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let queue = sys::rd_kafka_queue_new(client);
-        sys::rd_kafka_DescribeTopics(client, collection, options, queue);
-        // A little longer than the request may take, so that its own timeout is what is seen.
-        let event = sys::rd_kafka_queue_poll(queue, millis(timeout).saturating_add(500));
-        let answer = described(event);
-        if !event.is_null() {
-            sys::rd_kafka_event_destroy(event);
-        }
-        sys::rd_kafka_queue_destroy(queue);
-        sys::rd_kafka_TopicCollection_destroy(collection);
-        sys::rd_kafka_AdminOptions_destroy(options);
-        answer
+            timeout,
+            |client, options, queue| {
+                let collection = sys::rd_kafka_TopicCollection_of_topic_names(
+                    pointers.as_mut_ptr(),
+                    pointers.len(),
+                );
+                sys::rd_kafka_DescribeTopics(client, collection, options, queue);
+                sys::rd_kafka_TopicCollection_destroy(collection);
+            },
+            |event| described(event),
+        )
     }
 }
 
 /// # Safety
 ///
-/// `event` is null or alive.
+/// `event` is alive.
 unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Result<Topics, RDKafkaErrorCode> {
-    if event.is_null() {
-        return Err(RDKafkaErrorCode::OperationTimedOut);
-    }
     // SAFETY: the event is alive (the caller's promise), and owns all that it is asked for.
     unsafe {
-        let error = sys::rd_kafka_event_error(event);
-        if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(error.into());
-        }
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
             return Err(RDKafkaErrorCode::Fail);

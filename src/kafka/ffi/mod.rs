@@ -5,6 +5,8 @@
 //! | [`queue`] | a worker's data queue, batches of borrowed messages, headers as bytes, the waker |
 //! | [`commit`] | commits whose answers come back |
 //! | [`list`] | topic partition lists with leader epochs and metadata |
+//! | [`admin`] | one admin request and its answer |
+//! | [`groups`] | a consumer group's state and members |
 //! | [`cluster`] | topic ids, leaders, the cluster's id, cached watermarks |
 //! | [`produce`] | a record with headers of any bytes |
 //!
@@ -12,8 +14,10 @@
 //! consumer, messages live inside a call. Every `unsafe` block says why it is sound.
 #![allow(unsafe_code)]
 
+mod admin;
 pub(super) mod cluster;
 pub(super) mod commit;
+pub(super) mod groups;
 pub(super) mod list;
 pub(super) mod produce;
 pub(super) mod queue;

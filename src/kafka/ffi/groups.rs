@@ -1,0 +1,165 @@
+//! What the cluster says of a consumer group: its state, its assignor, its members and what each holds.
+
+use std::ffi::{CStr, CString, c_char};
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::admin;
+use super::list::read;
+use crate::offsets::TopicPartition;
+
+/// A consumer group as its coordinator describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::kafka) struct Group {
+    /// Kafka's word: `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, `Dead`, `Unknown`.
+    pub state: String,
+    /// The assignor that the group has agreed on; empty without members.
+    pub assignor: String,
+    /// `host:port (id n)` of the coordinator; empty if it isn't known.
+    pub coordinator: String,
+    /// Its members, in the coordinator's order.
+    pub members: Vec<Member>,
+}
+
+/// One member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::kafka) struct Member {
+    /// The id that the coordinator gave it.
+    pub id: String,
+    /// `group.instance.id`, if it is static.
+    pub instance_id: Option<String>,
+    /// `client.id`.
+    pub client_id: String,
+    /// The address it comes from, such as `/127.0.0.1`.
+    pub host: String,
+    /// What it holds.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// Describes a group. One that doesn't exist is `Dead` and has no members. Blocks up to `timeout`.
+pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    group: &str,
+    timeout: Duration,
+) -> Result<Group, RDKafkaErrorCode> {
+    let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
+    let mut names: [*const c_char; 1] = [name.as_ptr()];
+    // SAFETY: one request of the kind that is named; the name lives until the end of this function, and is
+    // copied by the client.
+    unsafe {
+        admin::request(
+            consumer,
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+            timeout,
+            |client, options, queue| {
+                sys::rd_kafka_DescribeConsumerGroups(
+                    client,
+                    names.as_mut_ptr(),
+                    names.len(),
+                    options,
+                    queue,
+                );
+            },
+            |event| described(event),
+        )
+    }
+}
+
+/// # Safety
+///
+/// `event` is alive.
+unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Result<Group, RDKafkaErrorCode> {
+    // SAFETY: the event is alive (the caller's promise), and owns all that it is asked for; everything is
+    // copied.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeConsumerGroups_result(event);
+        if result.is_null() {
+            return Err(RDKafkaErrorCode::Fail);
+        }
+        let mut count = 0;
+        let groups = sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
+        if count == 0 {
+            return Err(RDKafkaErrorCode::Fail);
+        }
+        let group = *groups;
+        let error = sys::rd_kafka_ConsumerGroupDescription_error(group);
+        if !error.is_null() {
+            let code = sys::rd_kafka_error_code(error);
+            if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(code.into());
+            }
+        }
+        let state = sys::rd_kafka_ConsumerGroupDescription_state(group);
+        let members = sys::rd_kafka_ConsumerGroupDescription_member_count(group);
+        Ok(Group {
+            state: text(sys::rd_kafka_consumer_group_state_name(state)),
+            assignor: text(sys::rd_kafka_ConsumerGroupDescription_partition_assignor(
+                group,
+            )),
+            coordinator: node(sys::rd_kafka_ConsumerGroupDescription_coordinator(group)),
+            members: (0..members)
+                .map(|index| member(sys::rd_kafka_ConsumerGroupDescription_member(group, index)))
+                .collect(),
+        })
+    }
+}
+
+/// # Safety
+///
+/// `member` is alive.
+unsafe fn member(member: *const sys::rd_kafka_MemberDescription_t) -> Member {
+    // SAFETY: the member is alive (the caller's promise), and owns its texts and its list; all are copied.
+    unsafe {
+        let instance = sys::rd_kafka_MemberDescription_group_instance_id(member);
+        let assignment = sys::rd_kafka_MemberDescription_assignment(member);
+        let list = match assignment.is_null() {
+            true => std::ptr::null(),
+            false => sys::rd_kafka_MemberAssignment_partitions(assignment),
+        };
+        let mut partitions: Vec<TopicPartition> = match list.is_null() {
+            true => Vec::new(),
+            false => read(list).into_iter().map(|e| e.partition).collect(),
+        };
+        partitions.sort();
+        Member {
+            id: text(sys::rd_kafka_MemberDescription_consumer_id(member)),
+            instance_id: (!instance.is_null())
+                .then(|| text(instance))
+                .filter(|id| !id.is_empty()),
+            client_id: text(sys::rd_kafka_MemberDescription_client_id(member)),
+            host: text(sys::rd_kafka_MemberDescription_host(member)),
+            partitions,
+        }
+    }
+}
+
+/// # Safety
+///
+/// `node` is null or alive.
+unsafe fn node(node: *const sys::rd_kafka_Node_t) -> String {
+    if node.is_null() {
+        return String::new();
+    }
+    // SAFETY: the node is alive (the caller's promise); its host is copied.
+    unsafe {
+        let (host, port) = (
+            text(sys::rd_kafka_Node_host(node)),
+            sys::rd_kafka_Node_port(node),
+        );
+        format!("{host}:{port} (id {})", sys::rd_kafka_Node_id(node))
+    }
+}
+
+/// # Safety
+///
+/// `start` is null or a C string.
+unsafe fn text(start: *const c_char) -> String {
+    if start.is_null() {
+        return String::new();
+    }
+    // SAFETY: a C string (the caller's promise), which is copied.
+    unsafe { CStr::from_ptr(start).to_string_lossy().into_owned() }
+}
