@@ -5,7 +5,7 @@
 //! The group's assignment isn't what the client reads: a partition is added to the client's assignment by
 //! `start` and taken out by `stop` (docs/adr/0002-start-and-stop-instead-of-pause-and-seek.md).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,25 +19,29 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
-use super::client::{consumer_config, creation_error};
+use super::client::{consumer_config, creation_error, instance_id};
 use super::commit::{Commits, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
 use super::ffi::commit::{Answered, CommitQueue};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
+use super::instance_lock::{self, InstanceLock};
 use super::lookup::{About, Found, Lookup};
+use super::membership::{self, Explained, Membership};
 use super::rebalance::Assignment;
 use crate::config::settings::{GroupProtocol, KafkaSettings};
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition};
-use crate::pipeline::source::{Broken, Commit, Source, SourceEvent};
+use crate::pipeline::source::{Broken, Commit, Remarks, Source, SourceEvent};
 use crate::sinks::{Record, Slot, Waker};
 
 /// At most this many events of the main queue in one poll.
 const MOST_EVENTS: usize = 1_000;
 /// An eager client is told changes at most this often; longer than a fetch waits for records.
 const BETWEEN_ASSIGNMENTS: Duration = Duration::from_millis(250);
+/// How long the end of a client may wait for its explanation.
+const EXPLAINING: Duration = Duration::from_secs(5);
 
 /// What a callback noted.
 enum Note {
@@ -196,6 +200,8 @@ fn not_committed(code: Code) -> Error {
 struct Queues {
     commits: CommitQueue<Context>,
     data: DataQueue<Context>,
+    /// Until the client has left: this machine's other processes don't use its instance id.
+    _lock: Option<InstanceLock>,
 }
 
 /// What ends a trouble that is being shown.
@@ -225,6 +231,16 @@ pub struct KafkaSource {
     locating: HashMap<TopicPartition, Epoch>,
     events: VecDeque<SourceEvent>,
     trouble: Option<(Error, Until)>,
+    membership: Option<Membership>,
+    /// The group has taken us, and hasn't refused us since.
+    joined: bool,
+    /// Why the group has nothing for us.
+    idle: Option<String>,
+    /// The client is beyond repair; said once it is explained, or at this time as it is.
+    ending: Option<(Error, Instant)>,
+    /// Partitions that a rebalance has stopped, until they are read again or go to another member.
+    stopped: HashMap<TopicPartition, Instant>,
+    stood_still: Vec<Duration>,
     /// The last thing that a broker's connection said, to explain that all are down.
     last_transport: String,
     /// The client may still be stopping partitions, which undoes their forwarding.
@@ -242,6 +258,7 @@ impl KafkaSource {
         let topics = settings.subscription.topics();
         let eager =
             settings.group_protocol == GroupProtocol::Classic && settings.assignor.is_eager();
+        let lock = instance_lock::lock(settings, worker)?;
         let notes = Arc::new(Notes::default());
         let (alive, gone) = channel();
         let context = Context {
@@ -263,9 +280,25 @@ impl KafkaSource {
         };
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
+        let about = membership::About {
+            sink: sink.to_owned(),
+            worker,
+            group: settings.group_id.clone(),
+            instance: instance_id(settings, worker),
+            assignor: match settings.group_protocol {
+                GroupProtocol::Classic => settings.assignor.name(),
+                GroupProtocol::Consumer => "the group protocol consumer",
+            },
+        };
+        let membership = Membership::spawn(Arc::downgrade(&consumer), data.yielder(), about)
+            .map_err(|error| Error::unavailable(format!("no thread for Kafka members: {error}")))?;
         let yielder = data.yielder();
         let source = KafkaSource {
-            queues: Some(Queues { commits, data }),
+            queues: Some(Queues {
+                commits,
+                data,
+                _lock: lock,
+            }),
             lookup: Some(lookup),
             notes,
             gone,
@@ -277,6 +310,12 @@ impl KafkaSource {
             locating: HashMap::new(),
             events: VecDeque::new(),
             trouble: None,
+            membership: Some(membership),
+            joined: false,
+            idle: None,
+            ending: None,
+            stopped: HashMap::new(),
+            stood_still: Vec::new(),
             last_transport: String::new(),
             stopping: false,
         };
@@ -364,11 +403,26 @@ impl KafkaSource {
             }
         }
         self.assignment.assigned(indices);
+        self.read_again(&entries);
         if let Err(error) = tell(consumer, self.assignment.is_eager(), Verb::Assign, &entries) {
             let error = from_kafka(&error, "Kafka: the client doesn't take the partition");
             for index in indices {
                 self.broken(*index, Broken::Other(error.clone()));
             }
+        }
+    }
+
+    /// Notes how long a rebalance has held these up.
+    fn read_again(&mut self, entries: &[Entry]) {
+        let before = self.stood_still.len();
+        let stopped = entries
+            .iter()
+            .filter_map(|entry| self.stopped.remove(&entry.partition));
+        self.stood_still.extend(stopped.map(|at| at.elapsed()));
+        let again = &self.stood_still[before..];
+        if let Some(longest) = again.iter().max() {
+            let num = again.len();
+            tracing::info!("{num} partitions are read again, they stood still for {longest:.1?}");
         }
     }
 
@@ -447,9 +501,7 @@ impl KafkaSource {
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     let reason = consumer.client().fatal_error().map(|(_, reason)| reason);
-                    let reason = reason.unwrap_or_default();
-                    self.events
-                        .push_back(SourceEvent::Fatal(from_reason(code, &reason)));
+                    self.fatal(code, &reason.unwrap_or_default());
                 }
                 // Told to the context with its reason.
                 Some(Err(_)) => {}
@@ -459,9 +511,60 @@ impl KafkaSource {
         }
     }
 
+    /// The client is beyond repair. Who has our instance id is found out first.
+    fn fatal(&mut self, code: Code, reason: &str) {
+        let error = from_reason(code, reason);
+        match &self.membership {
+            _ if self.ending.is_some() => {}
+            Some(membership)
+                if matches!(code, Code::FencedInstanceId | Code::UnreleasedInstanceId) =>
+            {
+                membership.refused(code, reason);
+                self.ending = Some((error, Instant::now() + EXPLAINING));
+            }
+            _ => self.events.push_back(SourceEvent::Fatal(error)),
+        }
+    }
+
+    fn collect_explained(&mut self) {
+        while let Some(explained) = self.membership.as_ref().and_then(Membership::explained) {
+            match explained {
+                Explained::Idle(why) => self.idle = why,
+                Explained::Refused(Code::InconsistentGroupProtocol, error) if !self.joined => {
+                    self.troubled(error, Until::Membership);
+                }
+                Explained::Refused(_, error) => {
+                    if let Some((why, _)) = &mut self.ending {
+                        *why = error;
+                        self.end();
+                    }
+                }
+            }
+        }
+        if self
+            .ending
+            .as_ref()
+            .is_some_and(|(_, by)| *by <= Instant::now())
+        {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((why, _)) = self.ending.take() {
+            self.events.push_back(SourceEvent::Fatal(why));
+        }
+    }
+
     fn handle(&mut self, note: Note) {
+        if let (Some(membership), false) = (&self.membership, matches!(note, Note::Trouble(..))) {
+            membership.rebalanced();
+        }
         match note {
             Note::Assigned(partitions) => {
+                self.joined = true;
+                let came: BTreeSet<&TopicPartition> = partitions.iter().collect();
+                self.stopped.retain(|partition, _| came.contains(partition));
                 self.well(Until::Membership);
                 if let Some(lookup) = &self.lookup {
                     lookup.hold(partitions.clone());
@@ -471,10 +574,15 @@ impl KafkaSource {
                 }
             }
             Note::Revoked(partitions) => {
+                // Revoked otherwise, they go to another member.
+                if self.assignment.is_eager() {
+                    self.note_stopped(&partitions);
+                }
                 self.assignment.revoke(&partitions);
                 self.events.push_back(SourceEvent::Revoked(partitions));
             }
             Note::Lost(partitions) => {
+                self.note_stopped(&partitions);
                 self.assignment.revoke(&partitions);
                 self.commits.forget(&partitions);
                 partitions.iter().for_each(|p| self.assignment.stop(p));
@@ -482,6 +590,12 @@ impl KafkaSource {
             }
             Note::Trouble(code, reason) => self.client_error(code, &reason),
         }
+    }
+
+    fn note_stopped(&mut self, partitions: &[TopicPartition]) {
+        let now = Instant::now();
+        self.stopped
+            .extend(partitions.iter().map(|p| (p.clone(), now)));
     }
 
     fn client_error(&mut self, code: Code, reason: &str) {
@@ -499,8 +613,15 @@ impl KafkaSource {
                 );
                 self.troubled(from_reason(code, &reason), Until::Answers);
             }
+            // Shown once it is known whose assignor stands in the way.
+            Code::InconsistentGroupProtocol => {
+                self.joined = false;
+                if let Some(membership) = &self.membership {
+                    membership.refused(code, reason);
+                }
+                return;
+            }
             Code::GroupAuthorizationFailed
-            | Code::InconsistentGroupProtocol
             | Code::GroupMaxSizeReached
             | Code::InvalidGroupId
             | Code::InvalidSessionTimeout => {
@@ -561,6 +682,7 @@ impl KafkaSource {
     fn begin_close(&mut self) {
         self.notes.closing.store(true, Ordering::Relaxed);
         self.lookup = None;
+        self.membership = None;
         let Some(queues) = self.queues.take() else {
             return;
         };
@@ -605,6 +727,7 @@ impl Source for KafkaSource {
         }
         self.hear_commits();
         self.collect_found();
+        self.collect_explained();
         events.extend(self.events.drain(..));
     }
 
@@ -704,6 +827,17 @@ impl Source for KafkaSource {
         let consumer = self.consumer()?;
         let looked_up = self.lookup.as_ref().and_then(|l| l.log_end(partition));
         seen_log_end(&consumer, partition).max(looked_up)
+    }
+
+    fn remarks(&mut self) -> Remarks {
+        let unexplained = || {
+            self.joined
+                .then(|| "the group has no partition for this worker".to_owned())
+        };
+        Remarks {
+            idle: self.idle.clone().or_else(unexplained),
+            stood_still: std::mem::take(&mut self.stood_still),
+        }
     }
 
     fn waker(&self) -> Waker {
