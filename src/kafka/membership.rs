@@ -147,11 +147,11 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         let num = group.members.len();
         match &self.last {
             None => {
-                tracing::info!(sink, worker, group = %id, "joined, the group has {num} members")
+                tracing::info!(sink, worker, group = %id, "joined, members now: {num}")
             }
             Some(last) => {
                 if let Some(changes) = explain::changes(last, &group, &me) {
-                    tracing::info!(sink, worker, group = %id, "rebalanced, {num} members: {changes}");
+                    tracing::info!(sink, worker, group = %id, "rebalanced, members now: {num}: {changes}");
                 }
             }
         }
