@@ -37,6 +37,16 @@ fn wait_for_state(outflow: &Outflow, sink: &str, state: &str, words: &[&str]) {
     wait_until(&what, PATIENCE, check).unwrap();
 }
 
+/// Waits until the process has logged one line that says all this.
+fn wait_for_line(outflow: &Outflow, words: &[&str]) {
+    let check = || {
+        let log = outflow.log();
+        let says = |line: &str| words.iter().all(|word| line.contains(word));
+        log.lines().any(says).then_some(()).ok_or(log)
+    };
+    wait_until(&format!("{words:?} is logged"), PATIENCE, check).unwrap();
+}
+
 #[test]
 fn after_sigterm_the_others_have_the_partitions_before_a_session_ends() {
     let cluster = exclusive();
@@ -48,16 +58,15 @@ fn after_sigterm_the_others_have_the_partitions_before_a_session_ends() {
         for outflow in [&first, &second] {
             wait_for_partitions(outflow, "elasticsearch", |num| num == 3);
         }
+        wait_for_line(&first, &["members now: 2"]);
         stop_cleanly(&second);
         wait_for_partitions(&first, "elasticsearch", |num| num == 6);
-        wait_until("who left is said", PATIENCE, || {
-            let log = first.log();
-            let said = |line: &str| {
-                line.contains("outflow-elasticsearch-0-") && line.contains(" left; moved: ")
-            };
-            log.lines().any(said).then_some(()).ok_or(log)
-        })
-        .unwrap();
+        let left = [
+            "members now: 1",
+            "outflow-elasticsearch-0-",
+            " left; moved: ",
+        ];
+        wait_for_line(&first, &left);
         stop_cleanly(&first);
     }
 }
