@@ -8,6 +8,7 @@ mod end_to_end {
     mod bad_input;
     mod commits;
     mod kills;
+    mod members;
     mod outages;
     mod rebalances;
     mod shutdown;

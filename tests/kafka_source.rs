@@ -9,6 +9,8 @@ mod commits;
 mod dead_letters;
 #[path = "kafka_source/member.rs"]
 mod member;
+#[path = "kafka_source/members.rs"]
+mod members;
 #[path = "kafka_source/positions.rs"]
 mod positions;
 

@@ -11,6 +11,10 @@
 //! | `position` | where a partition is read from at first (pure) |
 //! | [`keeper`] | who keeps positions: the group, a file, or the sink |
 //! | [`positions`] | positions of fixed partitions, in a file |
+//! | `membership` | who is in the group, asked for beside the loop |
+//! | `explain` | what that means, in words (pure) |
+//! | `standing` | how this member stands with its group, for people |
+//! | `instance_lock` | an instance id is used by one process of this machine |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
@@ -22,12 +26,16 @@ mod commit;
 pub mod consumer;
 pub mod dead_letter;
 mod error;
+mod explain;
 mod ffi;
+mod instance_lock;
 pub mod keeper;
 mod lookup;
+mod membership;
 mod position;
 pub mod positions;
 mod rebalance;
+mod standing;
 mod topics;
 mod verify;
 

@@ -64,6 +64,12 @@ pub struct Member {
     pub committed_in_part: Vec<(u64, Vec<TopicPartition>)>,
     pub mismatches: Vec<(i32, i64, Option<i64>)>,
     pub troubles: Vec<Option<Error>>,
+    /// Its client is beyond repair; a test that doesn't expect it ends.
+    pub fatal: Option<Error>,
+    pub may_end: bool,
+    /// What it remarked.
+    pub idle: Option<String>,
+    pub stood_still: Vec<Duration>,
     pub seen: Vec<Seen>,
     /// Next offsets to commit, of what is held.
     next: BTreeMap<i32, (i64, i32)>,
@@ -101,6 +107,10 @@ impl Member {
             committed_in_part: Vec::new(),
             mismatches: Vec::new(),
             troubles: Vec::new(),
+            fatal: None,
+            may_end: false,
+            idle: None,
+            stood_still: Vec::new(),
             seen: Vec::new(),
             next: BTreeMap::new(),
             leaving: None,
@@ -164,6 +174,9 @@ impl Member {
         for event in events {
             self.hear(event);
         }
+        let remarks = self.source.remarks();
+        self.idle = remarks.idle;
+        self.stood_still.extend(remarks.stood_still);
         let (seen, next) = (&mut self.seen, &mut self.next);
         self.source
             .take(2_048, Duration::from_millis(5), &mut |record| {
@@ -231,6 +244,7 @@ impl Member {
             }
             SourceEvent::Trouble(trouble) => self.troubles.push(trouble),
             SourceEvent::Grew { .. } => {}
+            SourceEvent::Fatal(error) if self.may_end => self.fatal = Some(error),
             SourceEvent::Fatal(error) => panic!("fatal: {error}"),
         }
     }
