@@ -139,7 +139,7 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").expect("written");
         let error = lock(&with_id(&file, "pod-1"), 0).expect_err("no folder");
-        assert!(error.what.contains("kafka.state_dir"), "{error}");
+        assert!(error.what.contains("state_dir"), "{error}");
         assert!(lock(&settings(&[]), 0).expect("no id").is_none());
     }
 }
