@@ -25,7 +25,6 @@ use super::ffi::cluster::{self, Topic};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::Yielder;
 use super::keeper::Keeper;
-use super::position::began;
 use super::topics::Topics;
 use super::verify::{ReadBack, read_back};
 use crate::backoff::{Backoff, Policy};
@@ -294,7 +293,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
     /// The positions in all partitions of these topics: siblings matter. And in all others that the pattern
     /// matches, until one has told when the group began.
     fn committed(
-        &mut self,
+        &self,
         consumer: &BaseConsumer<C>,
         topics: &BTreeSet<Arc<str>>,
         cluster: &str,
@@ -329,7 +328,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             };
             return Ok(asked.into_iter().map(position).collect());
         }
-        let group = self.about.group.clone();
+        let group = &self.about.group;
         let what = || format!("Kafka: the committed offsets of group {group} can't be read");
         let answered = consumer
             .committed_offsets(list::to_native(&asked), TIMEOUT)
@@ -352,12 +351,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         // Retried as a whole: which partition it was says nothing about why.
         match positions.values().find_map(|p| p.as_ref().err()) {
             Some(error) => Err(error.clone()),
-            None => {
-                if self.began_ms.is_none() {
-                    self.began_ms = began(notes(&positions).map(|(_, note)| note));
-                }
-                Ok(positions)
-            }
+            None => Ok(positions),
         }
     }
 
@@ -449,16 +443,6 @@ impl<C: ConsumerContext + 'static> Thread<C> {
 }
 
 type Positions = BTreeMap<TopicPartition, Result<Option<Committed>, Error>>;
-
-/// What was committed beside the positions.
-fn notes(positions: &Positions) -> impl Iterator<Item = (&TopicPartition, &str)> {
-    positions
-        .iter()
-        .filter_map(|(id, position)| match position {
-            Ok(Some(position)) => Some((id, position.metadata.as_str())),
-            _ => None,
-        })
-}
 
 /// Why a topic couldn't be described.
 fn undescribed((name, code): &(String, RDKafkaErrorCode)) -> Error {

@@ -3,30 +3,40 @@
 use crate::config::settings::OffsetReset;
 use crate::offsets::Note;
 
-/// Whether a partition without a position came to its topic after the group had begun with it: some sibling
-/// has a position, and not every position was committed when this partition was there already.
-///
-/// The second half matters when a group starts with `latest` and several workers: the first worker's commits
-/// must not make the others read their partitions from the beginning.
-pub(super) fn appeared_later<'a>(
-    partition: i32,
-    siblings: impl IntoIterator<Item = &'a str>,
-) -> bool {
-    siblings
-        .into_iter()
-        .any(|metadata| match Note::parse(metadata) {
-            Some(note) => note.partitions <= partition,
-            // Somebody else's commit: better to read too much than to skip records.
-            None => true,
-        })
+/// What was committed beside a group's positions in a topic, or in all that it reads.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The fewest partitions that the topic had when a position was located.
+    fewest: Option<i32>,
+    /// Somebody else has committed here.
+    foreign: bool,
+    /// When the group first began, as far as they tell (Unix ms).
+    pub began_ms: Option<i64>,
 }
 
-/// When the group first began, as far as its commits tell.
-pub(super) fn began<'a>(metadata: impl IntoIterator<Item = &'a str>) -> Option<i64> {
-    metadata
-        .into_iter()
-        .filter_map(|metadata| Note::parse(metadata)?.since_ms)
-        .min()
+impl Notes {
+    pub fn add(&mut self, metadata: &str) {
+        let Some(note) = Note::parse(metadata) else {
+            self.foreign = true;
+            return;
+        };
+        let fewest = self.fewest.unwrap_or(i32::MAX);
+        self.fewest = Some(note.partitions.min(fewest));
+        self.began_ms = match (self.began_ms, note.since_ms) {
+            (Some(before), Some(since)) => Some(before.min(since)),
+            (before, since) => before.or(since),
+        };
+    }
+
+    /// Whether a partition without a position came to its topic after the group had begun with it: some sibling
+    /// has a position, and not every position was committed when this partition was there already.
+    ///
+    /// The second half matters when a group starts with `latest` and several workers: the first worker's
+    /// commits must not make the others read their partitions from the beginning.
+    pub fn are_older_than(&self, partition: i32) -> bool {
+        // With somebody else's commit it is better to read too much than to skip records.
+        self.foreign || self.fewest.is_some_and(|fewest| fewest <= partition)
+    }
 }
 
 /// The moment from which on records are wanted of a partition without a position, if the policy means one.
@@ -223,6 +233,12 @@ mod tests {
         }
     }
 
+    fn notes(metadata: &[&str]) -> Notes {
+        let mut notes = Notes::default();
+        metadata.iter().for_each(|text| notes.add(text));
+        notes
+    }
+
     #[test]
     fn a_group_began_with_its_oldest_note() {
         let note = |since_ms| {
@@ -235,7 +251,7 @@ mod tests {
             note.to_text()
         };
         let (young, old, silent) = (note(Some(90)), note(Some(30)), note(None));
-        let began = |notes: &[&str]| began(notes.iter().copied());
+        let began = |metadata: &[&str]| notes(metadata).began_ms;
         assert_eq!(began(&[]), None, "it begins now");
         assert_eq!(began(&[&silent, "foreign"]), None, "nobody has said");
         assert_eq!(began(&[&young, &silent, &old]), Some(30));
@@ -271,11 +287,8 @@ mod tests {
             (1, &["{\"v\":1}"], true, "a note that isn't ours"),
         ];
         for (partition, siblings, expected, why) in table {
-            assert_eq!(
-                appeared_later(*partition, siblings.iter().copied()),
-                *expected,
-                "{why}"
-            );
+            let notes = notes(siblings);
+            assert_eq!(notes.are_older_than(*partition), *expected, "{why}");
         }
     }
 

@@ -112,11 +112,15 @@ fn a_full_cluster_is_not_the_records_fault() {
 }
 
 fn findings(settings: &ElasticsearchSettings) -> Vec<(Verdict, String)> {
+    findings_of(settings, &["t".to_owned()])
+}
+
+fn findings_of(settings: &ElasticsearchSettings, topics: &[String]) -> Vec<(Verdict, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let found = runtime.block_on(check(settings, &["t".to_owned()]));
+    let found = runtime.block_on(check(settings, topics));
     assert!(!found.is_empty());
     found.iter().map(|f| (f.verdict, f.to_string())).collect()
 }
@@ -142,6 +146,21 @@ fn check_says_what_the_server_says() {
         "{found:?}"
     );
     assert!(has(&found, Verdict::Warning, "durability"), "{found:?}");
+    // Topics that come by a pattern aren't known; an index that is the same for all is.
+    let found = findings_of(&settings(server.url(), &blocked), &[]);
+    assert!(
+        has(&found, Verdict::Wrong, "index.blocks.write"),
+        "{found:?}"
+    );
+    let found = findings_of(&settings(server.url(), "check-{topic}"), &[]);
+    assert!(
+        has(
+            &found,
+            Verdict::Fine,
+            "each index is seen when it is written"
+        ),
+        "{found:?}"
+    );
 
     let template = json!({"index_patterns": [stream], "data_stream": {}});
     let http = server.http();

@@ -510,6 +510,46 @@ fn a_topic_that_grows_is_told_to_members_that_get_none_of_the_new_partitions() {
     r.until("it is told", |r| r.grew == [("wider".to_owned(), 3)]);
 }
 
+#[test]
+fn check_connect_lists_what_a_pattern_matches() {
+    let t = turn();
+    for topic in ["listed-a", "listed-b", "listed-no", "listed.dlq"] {
+        t.topic(topic, 2);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sink.toml");
+    let check = |pattern: &str| {
+        let text = format!(
+            "name = \"listed\"\n[kafka]\nbootstrap_servers = \"{}\"\ntopics_pattern = \"{pattern}\"\n\
+             topics_exclude = [\".*-no\"]\nauto_offset_reset = \"by_duration:24h\"\n\
+             [elasticsearch]\nurls = [\"http://127.0.0.1:1\"]\n",
+            t.kafka.bootstrap()
+        );
+        std::fs::write(&file, text).expect("written");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_outflow"))
+            .args([
+                "check",
+                "--connect",
+                "--config",
+                file.to_str().expect("a path"),
+            ])
+            .output()
+            .expect("it runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let out = check("listed.*");
+    for line in [
+        "ok: topics matching \"listed.*\": 2 now: listed-a, listed-b",
+        "ok: topic listed-a: exists, 2 partitions",
+        "ok: group outflow-listed: is new and starts at the first record that is at most 1d old",
+    ] {
+        assert!(out.contains(line), "{line} isn't in\n{out}");
+    }
+    let out = check("nothing-.*");
+    let line = "warning: topics matching \"nothing-.*\": there is none yet";
+    assert!(out.contains(line), "{line} isn't in\n{out}");
+}
+
 /// The leader of a partition that brokers 2 and 3 have, and nobody else: broker 1 is the controller.
 fn a_partition_of_two(bootstrap: &str, topic: &str) -> (i32, i32) {
     let client: BaseConsumer = ClientConfig::new()

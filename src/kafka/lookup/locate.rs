@@ -1,18 +1,18 @@
 //! Where partitions stand, and where those without a position begin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 
 use super::offsets::logs;
-use super::{Found, Positions, TIMEOUT, Thread, notes};
+use super::{Found, Positions, TIMEOUT, Thread};
 use crate::config::settings::OffsetReset;
 use crate::error::Error;
 use crate::kafka::error::cut;
 use crate::kafka::ffi::cluster;
 use crate::kafka::keeper::Keeper;
-use crate::kafka::position::{Log, appeared_later, began, first_position, moment};
+use crate::kafka::position::{Log, Notes, first_position, moment};
 use crate::kafka::topics::listed;
 use crate::offsets::TopicPartition;
 use crate::pipeline::source::{Committed, Location};
@@ -41,13 +41,16 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             Error::unavailable("Kafka: the brokers haven't told the cluster's id yet")
         })?;
         let committed = self.committed(consumer, &topics, &cluster)?;
-        self.say_unplaced(&topics, &committed);
+        let notes = by_topic(&committed);
+        let oldest = notes.values().filter_map(|notes| notes.began_ms).min();
+        self.began_ms = self.began_ms.or(oldest);
+        self.say_unplaced(&topics, &committed, &notes);
         let wanted: Vec<TopicPartition> = self.wanted.keys().cloned().collect();
         for group in self.by_leader(wanted.iter(), &mut trouble) {
             // Those of which anything is known; the others stay wanted.
             let places: Vec<Place> = group
                 .iter()
-                .filter_map(|id| self.place(id, &committed))
+                .filter_map(|id| self.place(id, &committed, &notes))
                 .collect();
             let logs = match logs(consumer, &places) {
                 Ok(logs) => logs,
@@ -70,21 +73,20 @@ impl<C: ConsumerContext + 'static> Thread<C> {
     }
 
     /// What the group's positions say of a partition; nothing while they aren't known.
-    fn place(&self, id: &TopicPartition, committed: &Positions) -> Option<Place> {
+    fn place(&self, id: &TopicPartition, committed: &Positions, notes: &ByTopic) -> Option<Place> {
         let own = match committed.get(id)? {
             Ok(own) => own.clone(),
             Err(_) => return None,
         };
-        let siblings = || notes(committed).filter(|(sibling, _)| sibling.topic == id.topic);
+        let siblings = notes.get(&id.topic);
         let topics = &self.about.topics;
-        let appeared_later = own.is_none()
-            && (topics.came_later(id)
-                || appeared_later(id.partition, siblings().map(|(_, note)| note)));
+        let is_younger = siblings.is_some_and(|notes| notes.are_older_than(id.partition));
+        let appeared_later = own.is_none() && (is_younger || topics.came_later(id));
         let is_new = appeared_later || topics.is_new(&id.topic);
         // A pattern's topics began together. A topic that is added to a list begins when it is added.
         let began_ms = match topics.is_pattern() {
             true => self.began_ms,
-            false => began(siblings().map(|(_, note)| note)),
+            false => siblings.and_then(|notes| notes.began_ms),
         };
         let moment = match own.is_none() && !is_new {
             true => moment(self.about.reset, began_ms, self.about.started_ms),
@@ -125,7 +127,12 @@ impl<C: ConsumerContext + 'static> Thread<C> {
     }
 
     /// Names all partitions at once that a policy of "none" keeps waiting: one by one they make no list.
-    fn say_unplaced(&mut self, topics: &BTreeSet<Arc<str>>, committed: &Positions) {
+    fn say_unplaced(
+        &mut self,
+        topics: &BTreeSet<Arc<str>>,
+        committed: &Positions,
+        notes: &ByTopic,
+    ) {
         // A sink that keeps positions itself may know where they are.
         let sink_knows = matches!(self.about.keeper, Keeper::Sink);
         if self.about.reset != OffsetReset::None || sink_knows {
@@ -134,7 +141,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         let unplaced: BTreeSet<TopicPartition> = committed
             .keys()
             .filter(|id| topics.contains(&id.topic))
-            .filter_map(|id| self.place(id, committed))
+            .filter_map(|id| self.place(id, committed, notes))
             .filter(|place| place.own.is_none() && !place.is_new)
             .map(|place| place.id)
             .collect();
@@ -162,4 +169,18 @@ impl<C: ConsumerContext + 'static> Thread<C> {
              to start, or set positions with `outflow group reset`"
         ))
     }
+}
+
+type ByTopic = BTreeMap<Arc<str>, Notes>;
+
+/// What was committed beside the positions.
+fn by_topic(committed: &Positions) -> ByTopic {
+    let mut notes = ByTopic::new();
+    for (id, position) in committed {
+        if let Ok(Some(position)) = position {
+            let of_topic = notes.entry(id.topic.clone()).or_default();
+            of_topic.add(&position.metadata);
+        }
+    }
+    notes
 }
