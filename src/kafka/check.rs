@@ -14,7 +14,7 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::client::consumer_config;
+use super::client::{asking_config, consumer_config};
 use super::ffi::groups::describe_group;
 use super::topics::shown;
 use crate::check::Finding;
@@ -301,7 +301,8 @@ impl Check {
 
     /// Members with another assignment strategy, or of another program.
     fn members(&mut self, subject: &str, kafka: &KafkaSettings) {
-        let Ok(group) = describe_group(&self.client, &kafka.group_id, TIMEOUT) else {
+        let Ok(group) = describe_group(&asking_config(kafka, "check"), &kafka.group_id, TIMEOUT)
+        else {
             self.findings.push(Finding::warning(
                 subject,
                 "its members can't be seen",

@@ -200,6 +200,25 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
     config
 }
 
+/// The configuration of a client that asks about a group, and is in none.
+pub(super) fn asking_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
+    let mut config = common(&format!("outflow-{sink}-asking"));
+    let connects = [
+        "security.",
+        "sasl.",
+        "ssl.",
+        "enable.ssl.",
+        "socket.",
+        "broker.",
+        "client.dns.",
+    ];
+    pass_through(&mut config, settings, |key| {
+        connects.iter().any(|prefix| key.starts_with(prefix))
+    });
+    config.set("bootstrap.servers", &settings.bootstrap_servers);
+    config
+}
+
 /// The configuration of the dead letter producer.
 pub(super) fn producer_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
     let mut config = common(&format!("outflow-{sink}-dead-letters"));

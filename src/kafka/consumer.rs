@@ -19,7 +19,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
-use super::client::{consumer_config, creation_error, instance_id, metadata_refresh_interval};
+use super::client::{
+    asking_config, consumer_config, creation_error, instance_id, metadata_refresh_interval,
+};
 use super::commit::{Commits, Done, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
@@ -781,6 +783,7 @@ fn standing(
             GroupProtocol::Classic => settings.assignor.name(),
             GroupProtocol::Consumer => "the group protocol consumer",
         },
+        config: asking_config(settings, sink),
     };
     let membership = Membership::spawn(Arc::downgrade(consumer), yielder, about)
         .map_err(|error| Error::unavailable(format!("no thread for Kafka members: {error}")))?;

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
@@ -46,6 +47,8 @@ pub(super) struct About {
     pub group: Arc<str>,
     pub instance: Option<String>,
     pub assignor: &'static str,
+    /// Of the clients that ask.
+    pub config: ClientConfig,
 }
 
 /// The handle of the thread, which ends when this is dropped.
@@ -123,9 +126,9 @@ impl<C: ConsumerContext + 'static> Thread<C> {
     }
 
     fn describe(&self) -> Option<Result<(Group, String), Code>> {
-        let consumer = self.consumer.upgrade()?;
-        let group = describe_group(&consumer, &self.about.group, TIMEOUT);
-        Some(group.map(|group| (group, member_id(&consumer))))
+        let me = member_id(&*self.consumer.upgrade()?);
+        let group = describe_group(&self.about.config, &self.about.group, TIMEOUT);
+        Some(group.map(|group| (group, me)))
     }
 
     /// Explains a rebalance once the group is at rest.

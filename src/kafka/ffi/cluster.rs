@@ -8,7 +8,7 @@ use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::admin::{self, millis};
+use super::admin::{self, For, millis};
 use crate::offsets::TopicPartition;
 
 /// A topic as a broker describes it.
@@ -41,8 +41,9 @@ pub(in crate::kafka) fn describe<C: ConsumerContext>(
     // copied into the collection, which is destroyed when the client has taken it.
     unsafe {
         admin::request(
-            consumer,
+            consumer.client(),
             sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            For::Cluster,
             timeout,
             |client, options, queue| {
                 let collection = sys::rd_kafka_TopicCollection_of_topic_names(

@@ -4,12 +4,29 @@ use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::admin;
+use super::admin::{self, For};
 use super::list::read;
 use crate::offsets::TopicPartition;
+
+/// A client that only asks; of this kind it belongs to no group.
+const KIND: sys::rd_kafka_type_t = sys::rd_kafka_type_t::RD_KAFKA_PRODUCER;
+
+/// What the worker's own client says, too, isn't worth saying twice.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
+        tracing::debug!(facility, "librdkafka: {line}");
+    }
+
+    fn error(&self, _: KafkaError, _: &str) {}
+}
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,19 +57,26 @@ pub(in crate::kafka) struct Member {
 }
 
 /// Describes a group. One that doesn't exist is `Dead` and has no members. Blocks up to `timeout`.
-pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
+///
+/// The question has a client of its own, which goes with the answer: see [`For::Coordinator`].
+pub(in crate::kafka) fn describe_group(
+    config: &ClientConfig,
     group: &str,
     timeout: Duration,
 ) -> Result<Group, RDKafkaErrorCode> {
+    let client = config
+        .create_native_config()
+        .and_then(|native| Client::new(config, native, KIND, Quiet))
+        .map_err(|error| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))?;
     let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
     let mut names: [*const c_char; 1] = [name.as_ptr()];
     // SAFETY: one request of the kind that is named; the name lives until the end of this function, and is
     // copied by the client.
     unsafe {
         admin::request(
-            consumer,
+            &client,
             sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+            For::Coordinator,
             timeout,
             |client, options, queue| {
                 sys::rd_kafka_DescribeConsumerGroups(
@@ -175,5 +199,33 @@ pub(in crate::kafka) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>
             sys::rd_kafka_mem_free(client, id.cast());
         }
         copied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[test]
+    fn a_question_that_nobody_answers_does_not_end_the_process_when_brokers_return() {
+        let brokers = MockCluster::new(1).expect("brokers");
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers.bootstrap_servers());
+        config.set("reconnect.backoff.max.ms", "100");
+        brokers.broker_down(1).expect("down");
+        let unanswered = describe_group(&config, "group", Duration::from_millis(300));
+        assert_eq!(
+            unanswered.expect_err("nobody answers"),
+            RDKafkaErrorCode::OperationTimedOut
+        );
+        brokers.broker_up(1).expect("up");
+        // The mocked brokers find coordinators and describe no groups, and say so.
+        let answered = describe_group(&config, "group", Duration::from_secs(20));
+        assert_eq!(
+            answered.expect_err("not implemented"),
+            RDKafkaErrorCode::UnsupportedFeature
+        );
     }
 }
