@@ -455,10 +455,10 @@ impl<C: ConsumerContext + 'static> Thread<C> {
 }
 
 type Positions = BTreeMap<TopicPartition, Result<Option<Committed>, Error>>;
-type Offsets = BTreeMap<TopicPartition, Result<i64, Error>>;
+pub(super) type Offsets = BTreeMap<TopicPartition, Result<i64, Error>>;
 
 /// First or last offsets of logs, under the consumer's isolation level.
-fn log_offsets<C: ConsumerContext>(
+pub(super) fn log_offsets<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &[TopicPartition],
     which: i64,

@@ -9,6 +9,7 @@
 //! | `commit` | one commit in flight at a time (pure) |
 //! | `position` | where a partition is read from at first (pure) |
 //! | `lookup` | positions and log ends, asked for beside the loop |
+//! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
@@ -20,6 +21,7 @@ pub mod consumer;
 pub mod dead_letter;
 mod error;
 mod ffi;
+pub mod group;
 mod lookup;
 mod position;
 mod rebalance;
