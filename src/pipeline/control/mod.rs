@@ -26,9 +26,14 @@ use crate::config::settings::{OffsetLost, RejectedPolicy};
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition};
 use crate::pipeline::dead_letter::{Delivery, Letter};
-use crate::pipeline::source::{Broken, Commit, SourceEvent};
+use crate::pipeline::source::{Broken, Commit, Location, SourceEvent};
 use crate::sinks::{Answer, Assignment, Record, Rejection, Slot};
 use crate::status::PartitionStatus;
+
+/// What is committed beside an offset, for whoever opens the partition next.
+pub fn commit_metadata(location: &Location) -> String {
+    opening::Metadata::of(location)
+}
 
 /// What the driver must do.
 #[derive(Debug, Clone)]
