@@ -148,13 +148,19 @@ topic = "{dead_letters}"
     /// Starts a process with these sinks.
     pub fn start(&self, sinks: Sinks) -> Outflow {
         let (elasticsearch, hdfs) = (self.elasticsearch_config(), self.hdfs_config(""));
-        let mut args = vec!["run"];
+        let mut args = Vec::new();
         if sinks != Sinks::Hdfs {
             args.extend(["--config", elasticsearch.to_str().unwrap()]);
         }
         if sinks != Sinks::Elasticsearch {
             args.extend(["--config", hdfs.to_str().unwrap()]);
         }
+        self.spawn(&args)
+    }
+
+    /// Starts a process with these arguments after `run`.
+    pub fn spawn(&self, args: &[&str]) -> Outflow {
+        let args = [&["run"], args].concat();
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
         let log = self.dir.path().join(format!("outflow-{number}.log"));
