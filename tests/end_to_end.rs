@@ -7,6 +7,7 @@ mod end_to_end {
     mod bad_input;
     mod group;
     mod kills;
+    mod members;
     mod outages;
     mod rebalances;
     mod shutdown;

@@ -141,14 +141,19 @@ pub fn consumer_config(
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "false")
         .set("queued.max.messages.kbytes", kbytes.to_string());
-    if let Some(instance) = &settings.group_instance_id {
-        let instance = match worker {
-            0 => instance.clone(),
-            n => format!("{instance}-{n}"),
-        };
+    if let Some(instance) = instance_id(settings, worker) {
         config.set("group.instance.id", instance);
     }
     config
+}
+
+/// The instance id of one worker.
+pub(super) fn instance_id(settings: &KafkaSettings, worker: usize) -> Option<String> {
+    let instance = settings.group_instance_id.as_ref()?;
+    Some(match worker {
+        0 => instance.clone(),
+        n => format!("{instance}-{n}"),
+    })
 }
 
 /// The configuration of the consumer that reads refused records again. It is in no group (the client wants a

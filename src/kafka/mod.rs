@@ -8,6 +8,10 @@
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time (pure) |
 //! | `position` | where a partition is read from at first (pure) |
+//! | `membership` | who is in the group, asked for beside the loop |
+//! | `explain` | what that means, in words (pure) |
+//! | `standing` | how this member stands with its group, for people |
+//! | `instance_lock` | an instance id is used by one process of this machine |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
@@ -20,11 +24,15 @@ mod commit;
 pub mod consumer;
 pub mod dead_letter;
 mod error;
+mod explain;
 mod ffi;
 pub mod group;
+mod instance_lock;
 mod lookup;
+mod membership;
 mod position;
 mod rebalance;
+mod standing;
 
 pub use client::OWNED;
 pub use consumer::KafkaSource;
