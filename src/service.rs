@@ -1,13 +1,15 @@
 //! Wiring: validated settings become plans that the supervisor runs. The only place that knows every part.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::admin::Observed;
-use crate::config::settings::{IdSource, RejectedPolicy, Settings, SinkSettings};
+use crate::config::settings::{IdSource, RejectedPolicy, Settings, SinkSettings, Subscription};
 use crate::error::Error;
+use crate::kafka::keeper::Keeper;
+use crate::kafka::positions::PositionStore;
 use crate::kafka::{KafkaDeadLetters, KafkaSource};
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
@@ -52,6 +54,7 @@ fn plan(settings: Settings, registry: &mut Registry) -> Result<Plan, Error> {
             settings,
             metrics,
             runtime: Some(runtime),
+            positions: Mutex::new(None),
         }),
     })
 }
@@ -75,6 +78,7 @@ fn rules(settings: &Settings) -> Rules {
         max_span,
         can_go_back,
         stops_on_new_partitions: keyed,
+        fixed: matches!(settings.kafka.subscription, Subscription::Assigned(_)),
     }
 }
 
@@ -83,6 +87,8 @@ struct SinkMakers {
     metrics: SinkMetrics,
     /// The sink's own threads; taken when it goes, since a runtime mustn't wait for tasks that hang.
     runtime: Option<Runtime>,
+    /// Positions of fixed partitions, once a worker has asked for them.
+    positions: Mutex<Option<Arc<PositionStore>>>,
 }
 
 impl SinkMakers {
@@ -92,6 +98,28 @@ impl SinkMakers {
             .as_ref()
             .ok_or_else(|| Error::unavailable("shutting down"))?;
         Ok(runtime.handle().clone())
+    }
+
+    /// Who keeps the positions of fixed partitions: HDFS's commit log does; Elasticsearch keeps none.
+    fn keeper(&self) -> Result<Keeper, Error> {
+        if let SinkSettings::Hdfs(_) = self.settings.sink {
+            return Ok(Keeper::Sink);
+        }
+        let Settings { kafka, name, .. } = &self.settings;
+        let state_dir = kafka.state_dir.as_deref().ok_or_else(|| {
+            Error::misconfigured("kafka.assign needs a place for the positions: set state_dir")
+        })?;
+        let mut place = self
+            .positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let store = match &*place {
+            Some(store) => store.clone(),
+            None => place
+                .insert(Arc::new(PositionStore::open(state_dir, name)?))
+                .clone(),
+        };
+        Ok(Keeper::Store(store))
     }
 
     fn fetch_bytes(&self) -> u64 {
@@ -121,12 +149,23 @@ impl Makers for SinkMakers {
 
     fn source(&self, worker: usize) -> Result<Box<dyn Source>, Error> {
         let Settings { kafka, name, .. } = &self.settings;
-        Ok(Box::new(KafkaSource::new(
-            kafka,
-            name,
-            worker,
-            self.fetch_bytes(),
-        )?))
+        let bytes = self.fetch_bytes();
+        let Subscription::Assigned(all) = &kafka.subscription else {
+            return Ok(Box::new(KafkaSource::new(kafka, name, worker, bytes)?));
+        };
+        let workers = self.settings.workers.max(1);
+        let share: Vec<_> = all.iter().skip(worker).step_by(workers).cloned().collect();
+        if share.is_empty() {
+            tracing::info!(
+                sink = &**name,
+                worker,
+                "idle: {} fixed partitions are shared by {workers} workers; lower workers, or assign more",
+                all.len()
+            );
+        }
+        let keeper = self.keeper()?;
+        let source = KafkaSource::fixed(kafka, name, worker, bytes, share, keeper)?;
+        Ok(Box::new(source))
     }
 
     fn dead_letters(&self, worker: usize) -> Result<Option<Box<dyn DeadLetters>>, Error> {

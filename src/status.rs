@@ -114,8 +114,8 @@ pub struct SinkStatus {
     pub name: String,
     /// `elasticsearch` or `hdfs`.
     pub kind: &'static str,
-    /// Its consumer group.
-    pub group: String,
+    /// Its consumer group; none if its partitions are fixed.
+    pub group: Option<String>,
     /// One word for the whole: `running`, `waiting` (the circuit is open), `stuck` (a partition is
     /// quarantined), `fenced`, `restarting` (a worker is), `starting`, `stopped`.
     pub state: String,

@@ -74,7 +74,7 @@ fn running(name: &str) -> SinkStatus {
     SinkStatus {
         name: name.into(),
         kind: "hdfs",
-        group: format!("outflow-{name}"),
+        group: Some(format!("outflow-{name}")),
         state: "running".into(),
         reason: None,
         health: SinkHealth::default(),

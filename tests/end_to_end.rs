@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod end_to_end {
+    mod assigned;
     mod bad_input;
     mod group;
     mod kills;

@@ -1,6 +1,8 @@
 //! The pipeline's source on a real broker: what it delivers, when it stops, how it shares partitions, where it
 //! begins, and how it ends.
 
+#[path = "kafka_source/assigned.rs"]
+mod assigned;
 #[path = "kafka_source/dead_letters.rs"]
 mod dead_letters;
 #[path = "kafka_source/member.rs"]
@@ -321,8 +323,8 @@ fn an_offset_that_is_gone_breaks_only_its_partition() {
     m.until("located", |m| m.located.len() == 2);
     let location = m.located[&0].as_ref().expect("a location").clone();
     assert_eq!(
-        (location.start, location.log_start, location.log_end),
-        (60, 60, 100)
+        (location.start.clone(), location.log_start, location.log_end),
+        (Ok(60), 60, 100)
     );
     m.start(0, 20);
     m.start(1, 0);
@@ -356,7 +358,7 @@ fn a_group_begins_where_its_policy_says() {
         m.starts = false;
         m.until("located", |m| m.located.len() == 2);
         let location = m.located[&0].as_ref().expect("a location");
-        assert_eq!(location.start, expected, "{policy:?}");
+        assert_eq!(location.start, Ok(expected), "{policy:?}");
         assert_eq!(location.committed, None);
         assert_eq!(location.num_partitions, 2);
         assert!(
@@ -368,7 +370,8 @@ fn a_group_begins_where_its_policy_says() {
     settings.auto_offset_reset = OffsetReset::None;
     let mut m = Member::join(&settings);
     m.until("located", |m| m.located.len() == 2);
-    let error = m.located[&1].clone().expect_err("no position");
+    let location = m.located[&1].clone().expect("all else is known");
+    let error = location.start.expect_err("no position");
     assert_eq!(error.kind, Kind::Misconfigured);
     for part in ["begin[1]", "begin-none", "auto_offset_reset"] {
         assert!(error.what.contains(part), "{part} isn't in {error}");
@@ -400,8 +403,16 @@ fn a_partition_that_appears_later_starts_at_its_beginning() {
     let committed = location(0).committed.clone().expect("a position");
     assert_eq!((committed.offset, committed.leader_epoch), (5, 0));
     assert_eq!(committed.metadata, note, "the note comes back as it was");
-    assert_eq!(location(1).start, 7, "it was there from the start: latest");
-    assert_eq!(location(2).start, 0, "it is new, and so are its records");
+    assert_eq!(
+        location(1).start,
+        Ok(7),
+        "it was there from the start: latest"
+    );
+    assert_eq!(
+        location(2).start,
+        Ok(0),
+        "it is new, and so are its records"
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What `outflow check --connect` asks the brokers: can they be reached, are the topics there, may we read
 //! them, how does the group stand. Joins no group, and creates and commits nothing.
 
+mod fixed;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use super::ffi::groups::describe_group;
 use crate::check::Finding;
 use crate::config::settings::{
     AgentSettings, GroupProtocol, KafkaSettings, OffsetLost, OffsetReset, RejectedPolicy, Settings,
+    Subscription,
 };
 
 /// Longest wait for an answer.
@@ -42,6 +45,9 @@ pub fn sink(settings: &Settings) -> Vec<Finding> {
             known.insert(topic.clone(), partitions);
         }
     }
+    if let Subscription::Assigned(fixed) = &kafka.subscription {
+        known = check.fixed(fixed, &known);
+    }
     let total: usize = known.values().map(Vec::len).sum();
     if total > 0 && settings.workers > total {
         check.findings.push(Finding::warning(
@@ -50,11 +56,14 @@ pub fn sink(settings: &Settings) -> Vec<Finding> {
                 "{} workers for {total} partitions: some will idle",
                 settings.workers
             ),
-            "lower workers, or give the topics more partitions",
+            "lower workers, or read more partitions",
         ));
     }
     check.may_read(&known);
-    check.group(settings, &known);
+    match kafka.subscription {
+        Subscription::Assigned(_) => check.positions(settings, &known),
+        Subscription::Topics(_) | Subscription::Pattern(_) => check.group(settings, &known),
+    }
     if let RejectedPolicy::DeadLetter { topic } = &settings.rejected {
         check.topic(topic, Use::Write);
     }

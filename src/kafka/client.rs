@@ -7,7 +7,7 @@ use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret as _;
 
 use super::error::from_kafka;
-use crate::config::settings::{GroupProtocol, KafkaSettings, Property};
+use crate::config::settings::{GroupProtocol, KafkaSettings, Property, Subscription};
 use crate::error::Error;
 
 /// librdkafka properties that can't be set, each with the reason: the design rests on them, or they have a
@@ -96,6 +96,15 @@ const STATISTICS: &str = "statistics.interval.ms";
 /// single batches; above, memory buys nothing more.
 const FETCHED_KBYTES: (u64, u64) = (1_024, 65_536);
 
+/// The `group.id` of a consumer: librdkafka wants one even of a consumer that is in no group. That one is never
+/// joined and nothing is committed to it, so it mustn't be the user's.
+fn group_id(settings: &KafkaSettings, sink: &str) -> String {
+    match settings.subscription {
+        Subscription::Assigned(_) => format!("outflow-{sink}-assigned"),
+        Subscription::Topics(_) | Subscription::Pattern(_) => settings.group_id.to_string(),
+    }
+}
+
 /// The configuration of a worker's consumer. `fetch_bytes` is what its fetched records may take in memory.
 pub fn consumer_config(
     settings: &KafkaSettings,
@@ -135,7 +144,7 @@ pub fn consumer_config(
     pass_through(&mut config, settings, |_| true);
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
-        .set("group.id", settings.group_id.as_ref())
+        .set("group.id", group_id(settings, sink))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
@@ -173,7 +182,7 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
     });
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
-        .set("group.id", settings.group_id.as_ref())
+        .set("group.id", group_id(settings, sink))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
@@ -270,7 +279,8 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::settings::{Assignor, CommitMode, OffsetLost, OffsetReset, Subscription};
+    use crate::config::settings::{Assignor, CommitMode, OffsetLost, OffsetReset};
+    use crate::offsets::TopicPartition;
 
     pub(in crate::kafka) fn settings(properties: &[(&str, Property)]) -> KafkaSettings {
         KafkaSettings {
@@ -342,6 +352,18 @@ pub(super) mod tests {
             "partition.assignment.strategy",
         ] {
             assert_eq!(config.get(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn fixed_partitions_never_touch_the_users_group() {
+        let mut settings = settings(&[]);
+        settings.subscription = Subscription::Assigned(vec![TopicPartition::new("events", 0)]);
+        for config in [
+            consumer_config(&settings, "es", 0, 8 << 20),
+            reader_config(&settings, "es"),
+        ] {
+            assert_eq!(config.get("group.id"), Some("outflow-es-assigned"));
         }
     }
 

@@ -27,6 +27,7 @@ use super::ffi::commit::{Answered, CommitQueue};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
 use super::instance_lock::{self, InstanceLock};
+use super::keeper::{Keeper, Kept};
 use super::lookup::{About, Found, Lookup};
 use super::membership::{self, Membership};
 use super::rebalance::Assignment;
@@ -225,6 +226,8 @@ pub struct KafkaSource {
     /// When an eager client was last told its assignment.
     told: Option<Instant>,
     commits: Commits,
+    /// Where commits go if there is no group.
+    kept: Option<Kept>,
     to_locate: Vec<(TopicPartition, Epoch)>,
     /// What was locate()d in this epoch and not answered yet.
     locating: HashMap<TopicPartition, Epoch>,
@@ -246,10 +249,51 @@ impl KafkaSource {
         worker: usize,
         fetch_bytes: u64,
     ) -> Result<Self, Error> {
+        let source = Self::build(settings, sink, worker, fetch_bytes, Keeper::Group)?;
         let topics = settings.subscription.topics();
-        let eager =
-            settings.group_protocol == GroupProtocol::Classic && settings.assignor.is_eager();
-        let lock = instance_lock::lock(settings, worker)?;
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        if let Some(consumer) = source.consumer() {
+            consumer
+                .subscribe(&topics)
+                .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))?;
+        }
+        Ok(source)
+    }
+
+    /// A consumer of these partitions and no others, without a group: nothing is joined, and nothing is ever
+    /// revoked. (librdkafka takes incremental assignments from a consumer that never subscribed.)
+    pub fn fixed(
+        settings: &KafkaSettings,
+        sink: &str,
+        worker: usize,
+        fetch_bytes: u64,
+        partitions: Vec<TopicPartition>,
+        keeper: Keeper,
+    ) -> Result<Self, Error> {
+        let mut source = Self::build(settings, sink, worker, fetch_bytes, keeper)?;
+        if let (Some(lookup), false) = (&source.lookup, partitions.is_empty()) {
+            lookup.hold(partitions.clone());
+            let assigned = SourceEvent::Assigned(partitions);
+            source.events.push_back(assigned);
+        }
+        Ok(source)
+    }
+
+    fn build(
+        settings: &KafkaSettings,
+        sink: &str,
+        worker: usize,
+        fetch_bytes: u64,
+        keeper: Keeper,
+    ) -> Result<Self, Error> {
+        let joins = matches!(keeper, Keeper::Group);
+        let eager = joins
+            && settings.group_protocol == GroupProtocol::Classic
+            && settings.assignor.is_eager();
+        let lock = match joins {
+            true => instance_lock::lock(settings, worker)?,
+            false => None,
+        };
         let notes = Arc::new(Notes::default());
         let (alive, gone) = channel();
         let context = Context {
@@ -266,8 +310,9 @@ impl KafkaSource {
         let commits = CommitQueue::new(consumer.clone()).ok_or_else(no_queue)?;
         let about = About {
             group: settings.group_id.clone(),
-            topics: topics.clone(),
+            topics: settings.subscription.topics(),
             reset: settings.auto_offset_reset,
+            keeper: keeper.clone(),
         };
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
@@ -281,10 +326,14 @@ impl KafkaSource {
                 GroupProtocol::Consumer => "the group protocol consumer",
             },
         };
-        let membership = Membership::spawn(Arc::downgrade(&consumer), data.yielder(), about)
+        let spawn = || Membership::spawn(Arc::downgrade(&consumer), data.yielder(), about);
+        let membership = joins.then(spawn).transpose();
+        let membership = membership
             .map_err(|error| Error::unavailable(format!("no thread for Kafka members: {error}")))?;
         let yielder = data.yielder();
-        let source = KafkaSource {
+        let waker = Waker::new(move || yielder.wake());
+        let kept = Kept::new(keeper, waker.clone());
+        Ok(KafkaSource {
             queues: Some(Queues {
                 commits,
                 data,
@@ -293,23 +342,19 @@ impl KafkaSource {
             lookup: Some(lookup),
             notes,
             gone,
-            waker: Waker::new(move || yielder.wake()),
+            waker,
             assignment: Assignment::new(eager),
             told: None,
             commits: Commits::default(),
+            kept,
             to_locate: Vec::new(),
             locating: HashMap::new(),
             events: VecDeque::new(),
             trouble: None,
-            standing: Some(Standing::new(membership)),
+            standing: membership.map(Standing::new),
             last_transport: String::new(),
             stopping: false,
-        };
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        consumer
-            .subscribe(&topics)
-            .map_err(|error| from_kafka(&error, "Kafka: can't subscribe"))?;
-        Ok(source)
+        })
     }
 
     fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
@@ -422,6 +467,10 @@ impl KafkaSource {
                     self.committed(&numbers, &result);
                 }
                 Next::Send(commits) => {
+                    if let Some(kept) = &self.kept {
+                        kept.send(commits);
+                        continue;
+                    }
                     let entries: Vec<Entry> = commits.into_iter().map(commit_entry).collect();
                     let sent = self
                         .queues
@@ -437,14 +486,23 @@ impl KafkaSource {
     }
 
     fn hear_commits(&mut self) {
-        while let Some(answered) = self.queues.as_ref().and_then(|q| q.commits.answered()) {
-            let result = commit_result(&answered);
+        while let Some(result) = self.next_answer() {
             if result.is_ok() {
                 self.well(Until::Membership);
             }
             let numbers = self.commits.answered();
             self.committed(&numbers, &result);
             self.send_commits();
+        }
+    }
+
+    fn next_answer(&self) -> Option<Result<(), Error>> {
+        match &self.kept {
+            Some(kept) => kept.answered(),
+            None => {
+                let answered = self.queues.as_ref()?.commits.answered()?;
+                Some(commit_result(&answered))
+            }
         }
     }
 
@@ -555,6 +613,8 @@ impl KafkaSource {
                 }
                 return;
             }
+            // The client looks for the coordinator of a group that it isn't in.
+            Code::GroupAuthorizationFailed if self.kept.is_some() => return,
             Code::GroupAuthorizationFailed
             | Code::GroupMaxSizeReached
             | Code::InvalidGroupId

@@ -16,6 +16,7 @@ use super::error::{from_code, from_kafka};
 use super::ffi::cluster::{self, Topic};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::Yielder;
+use super::keeper::Keeper;
 use super::position::{appeared_later, first_position};
 use crate::backoff::{Backoff, Policy};
 use crate::config::settings::OffsetReset;
@@ -62,6 +63,7 @@ pub(super) struct About {
     pub group: Arc<str>,
     pub topics: Vec<String>,
     pub reset: OffsetReset,
+    pub keeper: Keeper,
 }
 
 impl Lookup {
@@ -215,7 +217,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         let cluster = cluster::cluster_id(consumer, TIMEOUT).ok_or_else(|| {
             Error::unavailable("Kafka: the brokers haven't told the cluster's id yet")
         })?;
-        let committed = self.committed(consumer, &topics)?;
+        let committed = self.committed(consumer, &topics, &cluster)?;
         let wanted: Vec<TopicPartition> = self.wanted.keys().cloned().collect();
         for group in self.by_leader(wanted.iter(), &mut trouble) {
             let located = log_offsets(consumer, &group, EARLIEST)
@@ -279,20 +281,30 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             self.about.reset,
             appeared_later,
         );
-        let found = start
-            .map(|start| Location {
-                cluster_id: cluster.to_owned(),
-                topic_id: topic.id.clone(),
-                num_partitions: i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX),
-                appeared_later,
-                committed: own,
-                start,
-                log_start,
-                log_end,
-            })
-            .map_err(|_| no_position(&partition, &self.about.group));
+        let found = Ok(Location {
+            cluster_id: cluster.to_owned(),
+            topic_id: topic.id.clone(),
+            num_partitions: i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX),
+            appeared_later,
+            committed: own,
+            start: start.map_err(|_| self.no_position(&partition)),
+            log_start,
+            log_end,
+        });
         self.wanted.remove(&partition);
         self.answer(Found::Located(partition, epoch, found));
+    }
+
+    fn no_position(&self, partition: &TopicPartition) -> Error {
+        let who = match &self.about.keeper {
+            Keeper::Group => format!("group {} has no committed offset", self.about.group),
+            Keeper::Store(store) => format!("there is no position in {}", store.path().display()),
+            Keeper::Sink => "there is no commit log of it yet".to_owned(),
+        };
+        Error::misconfigured(format!(
+            "{partition}: {who}, and kafka.auto_offset_reset is \"none\"; set it to \"earliest\" or \
+             \"latest\", or set a position with `outflow group reset`"
+        ))
     }
 
     /// Describes topics; an error in the `Ok` concerns single topics.
@@ -320,11 +332,12 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         Ok(trouble)
     }
 
-    /// The group's positions in all partitions of these topics: siblings matter.
+    /// The positions in all partitions of these topics: siblings matter.
     fn committed(
         &self,
         consumer: &BaseConsumer<C>,
         topics: &BTreeSet<Arc<str>>,
+        cluster: &str,
     ) -> Result<Positions, Error> {
         let mut asked = Vec::new();
         for (name, topic) in topics
@@ -338,6 +351,13 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         }
         if asked.is_empty() {
             return Ok(Positions::new());
+        }
+        if let Some(mut kept) = self.about.keeper.positions(cluster)? {
+            let position = |entry: Entry| {
+                let own = kept.remove(&entry.partition);
+                (entry.partition, Ok(own))
+            };
+            return Ok(asked.into_iter().map(position).collect());
         }
         let group = &self.about.group;
         let what = || format!("Kafka: the committed offsets of group {group} can't be read");
@@ -393,7 +413,11 @@ impl<C: ConsumerContext + 'static> Thread<C> {
                     trouble.get_or_insert_with(|| {
                         Error::new(
                             Kind::Misconfigured,
-                            format!("Kafka: {partition} doesn't exist"),
+                            format!(
+                                "Kafka: {partition} doesn't exist, the topic has {} partitions: correct \
+                                 kafka.assign, or give the topic more",
+                                topic.leaders.len()
+                            ),
                         )
                     });
                 }
@@ -502,11 +526,4 @@ pub(super) fn log_bounds<C: ConsumerContext>(
         offsets.remove(partition).unwrap_or_else(missing)
     };
     Ok((bound(EARLIEST)?, bound(LATEST)?))
-}
-
-fn no_position(partition: &TopicPartition, group: &str) -> Error {
-    Error::misconfigured(format!(
-        "{partition}: group {group} has no committed offset, and kafka.auto_offset_reset is \"none\"; set it \
-         to \"earliest\" or \"latest\", or commit an offset for this partition"
-    ))
 }

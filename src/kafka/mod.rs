@@ -12,6 +12,8 @@
 //! | `explain` | what that means, in words (pure) |
 //! | `standing` | how this member stands with its group, for people |
 //! | `instance_lock` | an instance id is used by one process of this machine |
+//! | [`keeper`] | who keeps positions: the group, a file, or the sink |
+//! | [`positions`] | positions of fixed partitions, in a file |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
@@ -28,9 +30,11 @@ mod explain;
 mod ffi;
 pub mod group;
 mod instance_lock;
+pub mod keeper;
 mod lookup;
 mod membership;
 mod position;
+pub mod positions;
 mod rebalance;
 mod standing;
 

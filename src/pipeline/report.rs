@@ -46,6 +46,9 @@ impl Reporter {
                 metrics.rebalances.inc();
                 info!(sink, worker, partitions = %join(&ids), "assigned {} partitions", ids.len());
             }
+            Notice::Fixed(ids) => {
+                info!(sink, worker, partitions = %join(&ids), "{} fixed partitions, no group", ids.len());
+            }
             Notice::Revoked(ids) => {
                 metrics.rebalances.inc();
                 info!(sink, worker, partitions = %join(&ids), "{} partitions revoked, draining", ids.len());

@@ -13,7 +13,8 @@ use crate::sinks::{Record, Slot, Waker};
 /// What the client tells the loop.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// The group gave us these. They are ours from now on; nothing is delivered before `start`.
+    /// The group gave us these, or they are fixed (then once, at the beginning). They are ours from now on;
+    /// nothing is delivered before `start`.
     Assigned(Vec<TopicPartition>),
     /// The group wants these back. Answer with [`Source::release`] once they are drained and committed.
     Revoked(Vec<TopicPartition>),
@@ -25,7 +26,7 @@ pub enum SourceEvent {
         partition: TopicPartition,
         /// The epoch that asked.
         epoch: Epoch,
-        /// What was found; `Misconfigured` if there is no position and the policy is `none`.
+        /// What was found.
         found: Result<Location, Error>,
     },
     /// The answer to [`Source::commit`] with the same number.
@@ -72,8 +73,9 @@ pub struct Location {
     pub appeared_later: bool,
     /// The group's committed offset.
     pub committed: Option<Committed>,
-    /// Where to start if the sink doesn't know better: the committed offset, or what the reset policy says.
-    pub start: i64,
+    /// Where to start if the sink doesn't know better: the committed offset, or what the reset policy says. An
+    /// error if that is that nobody may guess.
+    pub start: Result<i64, Error>,
     /// The oldest offset that the broker still has.
     pub log_start: i64,
     /// The log end offset (last stable offset under `read_committed`).

@@ -295,7 +295,7 @@ impl SinkHandle {
         SinkStatus {
             name: self.plan.name.to_string(),
             kind: self.plan.kind,
-            group: self.plan.rules.group.to_string(),
+            group: (!self.plan.rules.fixed).then(|| self.plan.rules.group.to_string()),
             state,
             reason,
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),

@@ -70,8 +70,9 @@ pub struct Assignment {
     pub group: Arc<str>,
     /// The group's committed offset, if it has one.
     pub committed: Option<i64>,
-    /// Where the reset policy says to start when nobody knows better; equals `committed` if there is one.
-    pub start: i64,
+    /// Where the reset policy says to start when nobody knows better; equals `committed` if there is one. An
+    /// error tells why nobody knows: a sink that has no position of its own answers `Rewind` with it.
+    pub start: Result<i64, Error>,
     /// The oldest offset that the broker still has.
     pub log_start: i64,
     /// The log end offset (the last stable offset under `read_committed`).

@@ -226,7 +226,7 @@ fn opening(id: &str, topic: u8, committed: Option<i64>, start: i64) -> Opening {
         owner: id.to_owned(),
         identity: identity(topic),
         committed,
-        start,
+        start: Some(start),
         takes_over: None,
     }
 }

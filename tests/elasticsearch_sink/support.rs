@@ -133,7 +133,7 @@ impl Driver {
             num_partitions: 4,
             group: "group".into(),
             committed: None,
-            start,
+            start: Ok(start),
             log_start: 0,
             log_end: i64::MAX,
         });

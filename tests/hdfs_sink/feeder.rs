@@ -183,7 +183,7 @@ impl Feeder {
             num_partitions: 20,
             group: group.into(),
             committed: (partition.acked >= 0).then_some(partition.acked),
-            start: partition.acked.max(0),
+            start: Ok(partition.acked.max(0)),
             log_start: 0,
             log_end: partition.log_end(),
         };

@@ -9,6 +9,7 @@ use outflow::config::settings::{
 };
 use outflow::error::Error;
 use outflow::kafka::KafkaSource;
+use outflow::kafka::keeper::Keeper;
 use outflow::offsets::{Epoch, TopicPartition};
 use outflow::pipeline::source::{Broken, Commit, Location, Source, SourceEvent};
 use outflow::sinks::Slot;
@@ -77,6 +78,19 @@ pub struct Member {
 impl Member {
     pub fn join(settings: &KafkaSettings) -> Self {
         let source = KafkaSource::new(settings, "test", 0, 8 << 20).expect("a source");
+        Self::with(settings, source)
+    }
+
+    /// All the fixed partitions of the settings.
+    pub fn fixed(settings: &KafkaSettings, keeper: Keeper) -> Self {
+        let Subscription::Assigned(all) = settings.subscription.clone() else {
+            panic!("partitions aren't fixed");
+        };
+        let source = KafkaSource::fixed(settings, "test", 0, 8 << 20, all, keeper);
+        Self::with(settings, source.expect("a source"))
+    }
+
+    fn with(settings: &KafkaSettings, source: KafkaSource) -> Self {
         Member {
             source,
             topic: settings.subscription.topics().remove(0),
@@ -187,8 +201,10 @@ impl Member {
                 partition, found, ..
             } => {
                 let number = partition.partition;
-                if let (Ok(location), true) = (&found, self.starts) {
-                    self.start(number, location.start);
+                if let (Ok(location), true) = (&found, self.starts)
+                    && let Ok(start) = location.start
+                {
+                    self.start(number, start);
                 }
                 self.located.insert(number, found);
             }

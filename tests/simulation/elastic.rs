@@ -8,7 +8,7 @@ use outflow::error::Error;
 use outflow::offsets::{Epoch, Range};
 use outflow::sinks::{Answer, Assignment, Record, Rejection, Sink, Slot};
 
-use crate::world::{Effect, Shared, World, lock};
+use crate::world::{Effect, Shared, World, lock, start_of};
 
 /// Records in one request.
 const BATCH: usize = 30;
@@ -298,13 +298,14 @@ impl Sink for SimElastic {
         let first = world.open_in_sink.insert(key);
         world.taken.remove(&key);
         world.demand(first, || format!("partition {p} is opened twice"));
+        let start = start_of(&assignment);
         let opens_at = world.now + if world.goes_wrong(50) { 8_000 } else { 20 };
         let part = Part {
             p,
             epoch: assignment.epoch,
-            opens_at: Some((opens_at, assignment.start)),
-            cut: assignment.start,
-            end: assignment.start,
+            opens_at: Some((opens_at, start)),
+            cut: start,
+            end: start,
             dirty: false,
             paused_until: None,
             draining: false,

@@ -9,7 +9,7 @@ use outflow::offsets::{Epoch, Range};
 use outflow::sinks::{Answer, Assignment, Record, Rejection, Sink, Slot};
 
 use crate::elastic::rejection;
-use crate::world::{Effect, Shared, World, lock};
+use crate::world::{Effect, Shared, World, lock, start_of};
 
 const ROTATE_RECORDS: usize = 60;
 const ROTATE_MS: u64 = 1_500;
@@ -61,7 +61,7 @@ impl World {
         }
         let truth = &mut self.truth[p];
         truth.fence += 1;
-        let end = *truth.log_end.get_or_insert(assignment.start);
+        let end = *truth.log_end.get_or_insert(start_of(&assignment));
         truth.first.get_or_insert(end);
         let answer = FileAnswer::Opened(slot, epoch, truth.fence, end);
         let ahead = assignment
@@ -302,8 +302,8 @@ impl Sink for SimHdfs {
             fence: None,
             reading: false,
             turn_since: world.now,
-            first: assignment.start,
-            end: assignment.start,
+            first: start_of(&assignment),
+            end: start_of(&assignment),
             records: Vec::new(),
             since: world.now,
             unsettled: BTreeSet::new(),

@@ -260,7 +260,7 @@ impl World {
             num_partitions: self.plan.partitions as i32,
             appeared_later: false,
             committed,
-            start,
+            start: Ok(start),
             log_start: log.log_start,
             log_end: log.log_end,
         });

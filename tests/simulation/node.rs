@@ -68,6 +68,7 @@ impl Node {
                 max_span: plan.max_span,
                 can_go_back: plan.kind == Kind::Elasticsearch,
                 stops_on_new_partitions: false,
+                fixed: false,
             },
             metrics: metrics.clone(),
             status: Arc::clone(&status),

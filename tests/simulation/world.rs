@@ -127,6 +127,11 @@ pub type Shared = Arc<Mutex<World>>;
 
 pub const TOPIC: &str = "t";
 
+/// Where the reset policy starts; in here it always knows.
+pub fn start_of(assignment: &Assignment) -> i64 {
+    *assignment.start.as_ref().expect("a start")
+}
+
 pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
     world
         .lock()

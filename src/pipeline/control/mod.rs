@@ -90,6 +90,9 @@ pub struct Rules {
     pub can_go_back: bool,
     /// Whether a changed partition count breaks the order of a key's records in the sink.
     pub stops_on_new_partitions: bool,
+    /// Whether the partitions are fixed: no group gives or takes them. So nobody says who is right if another
+    /// owner takes one in the sink, and taking it back by itself would go back and forth for ever.
+    pub fixed: bool,
 }
 
 /// The control of one worker.

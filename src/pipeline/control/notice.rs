@@ -9,6 +9,8 @@ use crate::sinks::Rejection;
 pub enum Notice {
     /// The group gave us these.
     Assigned(Vec<TopicPartition>),
+    /// These are ours for good, without a group.
+    Fixed(Vec<TopicPartition>),
     /// The group wants these back.
     Revoked(Vec<TopicPartition>),
     /// These were somebody else's already.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::partition::{DrainFor, Partition, Start, State, judge, reopen_after};
 use super::{Action, Control, Notice};
 use crate::config::settings::OffsetLost;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition, Tracker};
 use crate::pipeline::source::Location;
 use crate::sinks::{Assignment, Slot};
@@ -133,14 +133,14 @@ impl Control {
                 partition.committed = None;
                 partition.floor = None;
                 partition.tracker = None;
-                offset
+                Ok(offset)
             }
             // Without a committed offset the reset policy would choose anew: what this process has chosen
             // stays, since its commit may be on its way.
             None => match (partition.committed, partition.floor) {
-                (_, None) => location.start,
-                (None, Some(floor)) => floor,
-                (Some(committed), Some(floor)) => committed.max(floor),
+                (_, None) => location.start.clone(),
+                (None, Some(floor)) => Ok(floor),
+                (Some(committed), Some(floor)) => Ok(committed.max(floor)),
             },
         };
         partition.state = State::Opening;
@@ -332,6 +332,8 @@ impl Control {
         }
         let longest = match partition.state {
             State::Locating => LONGEST_AFTER_SOURCE,
+            // A person must do something first.
+            _ if why.kind == Kind::Misconfigured => LONGEST_AFTER_SOURCE,
             _ => LONGEST_AFTER_SINK,
         };
         partition.failures += 1;
@@ -346,7 +348,8 @@ impl Control {
         out.push(Action::Tell(Notice::Rewound(id, why)));
     }
 
-    /// Another owner has it: drop it, and come back only with a membership that Kafka confirms.
+    /// Another owner has it: drop it, and come back only with a membership that Kafka confirms; or, if there
+    /// is none to confirm, on a person's word.
     pub(super) fn fenced(
         &mut self,
         slot: Slot,
@@ -358,6 +361,14 @@ impl Control {
         let after = self.last_commit();
         let is_open = |partition: &mut Partition| partition.is_open_in_sink();
         if !self.held(slot, epoch).is_some_and(is_open) {
+            return;
+        }
+        if self.rules.fixed {
+            let why = Error::fenced(format!(
+                "{why}. Without a group nobody says who is right, so it isn't taken back: stop the other \
+                 process, or take the partition out of its kafka.assign, then release the partition here"
+            ));
+            self.quarantine(slot, why, now, out);
             return;
         }
         self.rewind(slot, epoch, why.clone(), now, out);

@@ -26,8 +26,12 @@ pub(super) struct Revocation {
 
 impl Control {
     pub(super) fn assigned(&mut self, ids: Vec<TopicPartition>, out: &mut Vec<Action>) {
-        self.rebalances += 1;
-        out.push(Action::Tell(Notice::Assigned(ids.clone())));
+        if self.rules.fixed {
+            out.push(Action::Tell(Notice::Fixed(ids.clone())));
+        } else {
+            self.rebalances += 1;
+            out.push(Action::Tell(Notice::Assigned(ids.clone())));
+        }
         if self
             .revocation
             .as_ref()

@@ -330,6 +330,10 @@ impl Sink for Worker {
             start,
             ..
         } = assignment;
+        let start = match start {
+            Ok(start) => start,
+            Err(why) => return self.answers.push(Answer::Rewind { slot, epoch, why }),
+        };
         if self.partitions.len() <= slot.0 {
             self.partitions.resize_with(slot.0 + 1, || None);
         }

@@ -155,6 +155,11 @@ impl Driver {
         }
     }
 
+    /// The partition's log, in which the owner's folder stands.
+    pub fn log_folder(&self) -> String {
+        self.log.partition_folder()
+    }
+
     /// The owner's folder.
     pub fn folder(&self) -> &str {
         self.log.folder()

@@ -142,7 +142,7 @@ impl LogAdmin {
                 owner: format!("{}-{}-{opening}", self.owner, partition.partition),
                 identity: identity.clone(),
                 committed: None,
-                start: wanted.to,
+                start: Some(wanted.to),
                 takes_over: wanted.was.clone(),
             });
             match self

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::budget::Chunk;
+use super::client::Hdfs;
 use super::driver::{Driver, End, Patience, Stop};
 use super::failure::Failure;
 use super::log::{Commit, FileEntry, names};
@@ -141,8 +142,13 @@ impl PartitionTask {
             report: self.report.clone(),
             end: None,
         };
+        let (hdfs, log) = (Arc::clone(&self.files.hdfs), self.driver.log_folder());
         let end = self.work(commands).await.err();
-        last_word.end = Some(end.unwrap_or(End::Closed));
+        last_word.end = Some(match end {
+            Some(End::Fenced(why)) => End::Fenced(name_owner(&hdfs, &log, why).await),
+            Some(end) => end,
+            None => End::Closed,
+        });
     }
 
     async fn work(mut self, commands: mpsc::UnboundedReceiver<Command>) -> Result<(), End> {
@@ -417,6 +423,21 @@ fn fenced(folder: &str) -> End {
     End::Fenced(Error::fenced(format!(
         "{folder} isn't there any more: another owner has taken the partition"
     )))
+}
+
+/// Says who has the log now, if that can be found out: the name of the owner's folder tells.
+async fn name_owner(hdfs: &Hdfs, log: &str, why: Error) -> Error {
+    let found = hdfs.list(log).await.unwrap_or_default();
+    let owner = found
+        .iter()
+        .find_map(|child| names::OwnerFolder::parse(&child.name));
+    match owner {
+        Some(owner) => Error::fenced(format!(
+            "{why}; its owner is {} now (host, process, start), in epoch {}",
+            owner.owner, owner.epoch
+        )),
+        None => why,
+    }
 }
 
 fn entry(cut: Cut, temp: &str, bytes: u64) -> FileEntry {

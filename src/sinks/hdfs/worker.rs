@@ -115,7 +115,7 @@ impl HdfsSink {
                 group: assignment.group.to_string(),
             },
             committed: assignment.committed,
-            start: assignment.start,
+            start: assignment.start.clone().ok(),
             takes_over: None,
         };
         let patience = || Patience::new(parts.circuit.clone(), stop.clone());

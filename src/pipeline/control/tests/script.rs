@@ -19,7 +19,7 @@ pub fn at(committed: i64, log_start: i64, log_end: i64) -> Location {
     };
     Location {
         committed: Some(committed.clone()),
-        start: committed.offset,
+        start: Ok(committed.offset),
         ..fresh(0, log_start, log_end)
     }
 }
@@ -32,7 +32,7 @@ pub fn fresh(start: i64, log_start: i64, log_end: i64) -> Location {
         num_partitions: 3,
         appeared_later: false,
         committed: None,
-        start,
+        start: Ok(start),
         log_start,
         log_end,
     }
@@ -63,6 +63,7 @@ pub fn rules() -> Rules {
         max_span: 100,
         can_go_back: true,
         stops_on_new_partitions: false,
+        fixed: false,
     }
 }
 
@@ -317,6 +318,10 @@ impl Script {
             .release_quarantine(&id(partition), &mut self.out)
     }
 
+    pub fn rebalances(&self) -> u64 {
+        self.control.rebalances()
+    }
+
     pub fn finished(&self) -> Option<bool> {
         self.control.finished()
     }
@@ -363,7 +368,10 @@ fn show(action: &Action) -> Option<String> {
             format!("commit #{number} {}", parts.join(" "))
         }
         Action::Release(ids) => format!("release {}", join(ids)),
-        Action::Open(a) => format!("open {} e{} from {}", p(&a.partition), a.epoch, a.start),
+        Action::Open(a) => {
+            let start = a.start.as_ref().map_or("?".to_owned(), i64::to_string);
+            format!("open {} e{} from {start}", p(&a.partition), a.epoch)
+        }
         Action::Drain(slot, epoch) => format!("drain s{} e{epoch}", slot.0),
         Action::Close(slot, epoch) => format!("close s{} e{epoch}", slot.0),
         Action::Settle(slot, epoch, offset) => format!("settle s{} e{epoch} {offset}", slot.0),

@@ -317,7 +317,7 @@ impl CommitLog {
     }
 
     /// `<base>/_outflow/<topic>/<partition>`
-    pub(super) fn partition_folder(&self) -> String {
+    pub fn partition_folder(&self) -> String {
         format!("{}/{}", self.logs_folder(), self.opening.partition)
     }
 

@@ -71,8 +71,8 @@ pub struct Opening {
     pub identity: Identity,
     /// The group's committed offset, if it has one.
     pub committed: Option<i64>,
-    /// Where to start if there is no log yet; becomes its entry 0.
-    pub start: i64,
+    /// Where to start if there is no log yet; becomes its entry 0. `None`: then it isn't opened.
+    pub start: Option<i64>,
     /// Another's log that is taken over all the same, by a person who was shown it. Such an opening commits nothing
     /// but an [`Event::Move`].
     pub takes_over: Option<Identity>,

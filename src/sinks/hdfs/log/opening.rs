@@ -30,6 +30,16 @@ impl CommitLog {
     pub(super) fn on_find(&mut self, tried: Option<String>, outcome: Outcome) -> Next {
         let children = match outcome {
             Outcome::Listed(children) => children,
+            Outcome::NotFound if self.opening.start.is_none() => {
+                return Next::Over(Action::Rewind {
+                    why: Error::misconfigured(format!(
+                        "there is no log {} yet, and nothing says where to begin it: set \
+                         kafka.auto_offset_reset to \"earliest\" or \"latest\", or set a position with \
+                         `outflow group reset`",
+                        self.partition_folder()
+                    )),
+                });
+            }
             Outcome::NotFound => {
                 return Next::Go(State::Prepare {
                     step: Prepare::Logs,
@@ -158,13 +168,15 @@ impl CommitLog {
     }
 
     fn first_entry(&self) -> Entry {
+        // Without a start nothing is prepared.
+        let start = self.opening.start.unwrap_or_default();
         Entry {
             version: VERSION,
             seq: 0,
             identity: self.opening.identity.clone(),
             leader_epoch: -1,
-            first: self.opening.start,
-            end: self.opening.start,
+            first: start,
+            end: start,
             attempt: self.opening.owner.clone(),
             files: Vec::new(),
             moved: None,

@@ -20,7 +20,7 @@ fn opening() -> Opening {
         owner: "me".into(),
         identity: identity("t1"),
         committed: None,
-        start: 5,
+        start: Some(5),
         takes_over: None,
     }
 }
@@ -266,6 +266,29 @@ fn a_new_partition_is_prepared_aside() {
             &["read LOG/1-ID-me/…0.done"],
         ),
         (content(&entry(0, 5, 5, vec![])), &["opened at 5"]),
+    ]);
+}
+
+#[test]
+fn a_new_partition_without_a_start_is_left_alone_and_one_with_a_log_goes_on() {
+    let unknown = || {
+        let start = None;
+        CommitLog::new(Opening { start, ..opening() })
+    };
+    let mut bench = Bench::new(unknown());
+    bench.table(vec![(Outcome::NotFound, &["rewind"])]);
+    let mut bench = Bench::new(unknown());
+    bench.table(vec![
+        (
+            folders(&["7-ID-other"]),
+            &["rename LOG/7-ID-other LOG/8-ID-me"],
+        ),
+        (Outcome::Done, &["list LOG/8-ID-me"]),
+        (
+            files(&["00000000000000000004.done"]),
+            &["read LOG/8-ID-me/…4.done"],
+        ),
+        (content(&entry(4, 10, 20, vec![])), &["opened at 20"]),
     ]);
 }
 

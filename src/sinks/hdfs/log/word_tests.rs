@@ -190,7 +190,7 @@ proptest! {
         let digest = identity.digest();
         let mut log = CommitLog::new(Opening {
             base: "/b".into(), topic: "t".into(), partition: 0, owner: "me".into(),
-            identity: identity.clone(), committed: Some(3), start: 3, takes_over: None,
+            identity: identity.clone(), committed: Some(3), start: Some(3), takes_over: None,
         });
         let entry = |seq| Entry {
             version: VERSION, seq, identity: identity.clone(), leader_epoch: 0, first: 3, end: 3,
