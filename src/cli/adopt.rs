@@ -41,7 +41,7 @@ fn adopt_or_exit(arguments: &Adopt) -> Result<Exit, Exit> {
         let what = "Elasticsearch has no commit log; where its group goes on is moved with `outflow group reset`";
         return Err(failed(&Error::misconfigured(what)));
     };
-    let client = GroupClient::new(&settings.kafka).map_err(|e| failed(&e))?;
+    let client = GroupClient::new(&settings).map_err(|e| failed(&e))?;
     let view = client.view(&selection).map_err(|e| failed(&e))?;
     refuse_members(&view, &settings.kafka.group_id)?;
     let (admin, runtime) = (LogAdmin::new(hdfs, "adopt"), runtime()?);
@@ -88,6 +88,7 @@ fn adopt_or_exit(arguments: &Adopt) -> Result<Exit, Exit> {
                 to: at,
                 instead_of,
                 log,
+                begins: None,
                 standing: stranger.standing,
             });
         }

@@ -334,7 +334,124 @@ fn a_static_member_that_leaves_for_good_gives_its_partitions_away() {
     wait_for("leaves", None);
     wait_for("stays", Some(4));
     println!("all given away after {:?}", began.elapsed());
+    let (code, _, err) = outflow(&[&command[..], &["stays", "--yes"]].concat());
+    assert!(
+        code == 1 && err.contains("used by another process"),
+        "{err}"
+    );
+    assert_eq!(holds("stays"), Some(4));
     stop_cleanly(&stays);
     outflow_ok(&[&command[..], &["stays", "--yes"]].concat());
     wait_empty(config);
+}
+
+#[test]
+fn under_the_consumer_protocol_a_static_member_that_leaves_gives_its_partitions_away() {
+    let cluster = exclusive();
+    let stage = Stage::new(&cluster, "leaves-848", 4);
+    let path = stage.elasticsearch_config();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("\"session.timeout.ms\" = \"6000\"\n", "");
+    std::fs::write(&path, text).unwrap();
+    let config = path.to_str().unwrap();
+    let as_id = |id: &str| format!("kafka.group_instance_id={id}");
+    let protocol = ["--set", "kafka.group_protocol=consumer"];
+    let files = [&["--config", config][..], &protocol].concat();
+    let start = |id: &str| stage.spawn(&[&files[..], &["--set", &as_id(id)]].concat());
+    let holds = |id: &str| {
+        let description = describe(config);
+        let members = description["members"].as_array().unwrap();
+        let member = members.iter().find(|m| m["instance_id"] == id);
+        member.and_then(|m| m["partitions"].as_i64())
+    };
+    let (stays, leaves) = (start("stays"), start("leaves"));
+    let wait_for = |id: &str, wanted: i64| {
+        wait_until(&format!("{id} holds {wanted}"), PATIENCE, || {
+            match holds(id) {
+                Some(held) if held == wanted => Ok(()),
+                held => Err(format!("{held:?}")),
+            }
+        })
+        .unwrap();
+    };
+    wait_for("stays", 2);
+    wait_for("leaves", 2);
+    stop_cleanly(&leaves);
+    assert_eq!(holds("leaves"), Some(2), "its place is kept for it");
+    let began = std::time::Instant::now();
+    let leave = ["group", "leave", "--instance-id", "leaves", "--yes"];
+    let out = outflow_ok(&[&leave[..], &files].concat());
+    println!("{out}after {:?}", began.elapsed());
+    wait_for("stays", 4);
+    println!("all given away after {:?}", began.elapsed());
+    stop_cleanly(&stays);
+}
+
+#[test]
+fn fixed_partitions_are_described_and_moved_where_their_positions_are_kept() {
+    let cluster = exclusive();
+    let stage = Stage::new(&cluster, "fixed-group", 3);
+    let state = tempfile::tempdir().unwrap();
+    let assigned = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let topics = format!("topics = [\"{}\"]", stage.topic);
+        let fixed = format!(
+            "assign = [\"{}:0,2\"]\nstate_dir = \"{}\"",
+            stage.topic,
+            state.path().display()
+        );
+        assert!(text.contains(&topics));
+        std::fs::write(&path, text.replace(&topics, &fixed)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let ledger = stage.produce(600, 11);
+    let fixed = ledger.filtered(|entry| entry.partition != 1);
+    for (config, sink) in [
+        (assigned(stage.elasticsearch_config()), "elasticsearch"),
+        (assigned(stage.hdfs_config("")), "hdfs"),
+    ] {
+        let process = stage.spawn(&["--config", &config]);
+        process.wait_ready(PATIENCE).unwrap();
+        let at = |description: &Value| match sink {
+            "hdfs" => {
+                let partitions = description["partitions"].as_array().unwrap();
+                partitions
+                    .iter()
+                    .filter_map(|p| p["hdfs"]["end"].as_i64())
+                    .sum()
+            }
+            _ => sum(description, "current_offset"),
+        };
+        wait_until("all is final", PATIENCE, || {
+            let description = describe(&config);
+            match at(&description) {
+                at if at == fixed.len() as i64 => Ok(()),
+                at => Err(format!("{at}: {description:#}")),
+            }
+        })
+        .unwrap();
+        let reset = [
+            "group", "reset", "--config", &config, "--to", "earliest", "--yes",
+        ];
+        if sink == "elasticsearch" {
+            let (code, _, err) = outflow(&reset);
+            assert!(code == 1 && err.contains("keeps their positions"), "{err}");
+        }
+        let text = outflow_ok(&["group", "describe", "--config", &config]);
+        assert!(text.contains("fixed partitions"), "{text}");
+        stop_cleanly(&process);
+        outflow_ok(&reset);
+        assert_eq!(at(&describe(&config)), 0);
+        let process = stage.spawn(&["--config", &config]);
+        wait_until("all is final again", PATIENCE, || {
+            match at(&describe(&config)) {
+                at if at == fixed.len() as i64 => Ok(()),
+                at => Err(at.to_string()),
+            }
+        })
+        .unwrap();
+        stop_cleanly(&process);
+    }
+    stage.check_elasticsearch(&fixed);
+    stage.check_hdfs(&fixed);
 }

@@ -12,7 +12,7 @@ use super::super::{Exit, print, say};
 use super::plan::identity;
 use super::{failed, runtime};
 use crate::config::load_sinks;
-use crate::config::settings::{Settings, SinkSettings, Subscription};
+use crate::config::settings::{Settings, SinkSettings};
 use crate::config::surroundings::Host;
 use crate::error::Error;
 use crate::kafka::group::target::Selection;
@@ -25,6 +25,8 @@ struct Description<'a> {
     settings: &'a Settings,
     view: View,
     ages: BTreeMap<TopicPartition, Duration>,
+    /// Where the positions of fixed partitions are kept, if in a file.
+    file: Option<PathBuf>,
     /// HDFS' commit logs, or why they can't be had.
     logs: Option<Result<BTreeMap<TopicPartition, Seen>, Error>>,
 }
@@ -55,7 +57,7 @@ pub(super) fn describe(files: &[PathBuf], flags: &[String], as_json: bool) -> Re
 
 impl<'a> Description<'a> {
     fn of(settings: &'a Settings) -> Result<Self, Error> {
-        let client = GroupClient::new(&settings.kafka)?;
+        let client = GroupClient::new(settings)?;
         let view = client.view(&Selection::default())?;
         let ages = client.ages(&view.partitions);
         let logs = match &settings.sink {
@@ -84,12 +86,13 @@ impl<'a> Description<'a> {
             settings,
             view,
             ages,
+            file: client.file(),
             logs,
         })
     }
 
     fn holder(&self, partition: &TopicPartition) -> Option<&Member> {
-        let mut members = self.view.group.members.iter();
+        let mut members = self.view.members().iter();
         members.find(|member| member.partitions.contains(partition))
     }
 
@@ -158,11 +161,17 @@ impl<'a> Description<'a> {
     }
 
     fn head(&self) -> String {
-        let group = &self.view.group;
         let (name, id) = (&self.settings.name, &self.settings.kafka.group_id);
-        if let Subscription::Assigned(_) = self.settings.kafka.subscription {
-            return format!("{name}: fixed partitions (kafka.assign), no group is joined\n\n");
-        }
+        let Some(group) = &self.view.group else {
+            let place = match (&self.file, &self.view.held_by) {
+                (Some(file), Some(pid)) => format!("in {}, kept by process {pid}", file.display()),
+                (Some(file), None) => format!("in {}, no process keeps them now", file.display()),
+                (None, _) => "in HDFS's commit logs".to_owned(),
+            };
+            return format!(
+                "{name}: fixed partitions (kafka.assign) without a group; positions {place}\n\n"
+            );
+        };
         let shown = |text: &str| {
             if text.is_empty() {
                 "-".to_owned()
@@ -252,8 +261,8 @@ impl<'a> Description<'a> {
     }
 
     fn json(&self) -> Value {
-        let group = &self.view.group;
-        let members = group.members.iter().map(|member| {
+        let group = self.view.group.as_ref();
+        let members = self.view.members().iter().map(|member| {
             json!({
                 "consumer_id": member.id,
                 "instance_id": member.instance_id,
@@ -296,9 +305,11 @@ impl<'a> Description<'a> {
             "sink": *self.settings.name,
             "group": *self.settings.kafka.group_id,
             "cluster_id": self.view.cluster_id,
-            "state": group.state,
-            "assignor": group.assignor,
-            "coordinator": group.coordinator,
+            "state": group.map(|group| &group.state),
+            "assignor": group.map(|group| &group.assignor),
+            "coordinator": group.map(|group| &group.coordinator),
+            "positions_file": self.file.as_ref().map(|file| file.display().to_string()),
+            "held_by": self.view.held_by,
             "members": members.collect::<Vec<_>>(),
             "partitions": partitions.collect::<Vec<_>>(),
         })

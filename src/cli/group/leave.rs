@@ -8,14 +8,20 @@ use super::{OneFile, failed, load};
 use crate::config::kinds::format_duration;
 use crate::config::settings::Settings;
 use crate::error::Error;
+use crate::kafka;
 use crate::kafka::group::target::Selection;
-use crate::kafka::group::{self, GroupClient, Left, Member, View};
+use crate::kafka::group::{Group, GroupClient, Left, Member};
 
 pub(super) fn leave(file: &OneFile, ids: &[String], yes: bool) -> Result<Exit, Exit> {
     let settings = load(file)?;
-    let client = GroupClient::new(&settings.kafka).map_err(|e| failed(&e))?;
+    let client = GroupClient::new(&settings).map_err(|e| failed(&e))?;
     let view = client.view(&Selection::default()).map_err(|e| failed(&e))?;
-    let members = chosen(&settings, &view, ids).map_err(|e| failed(&e))?;
+    let Some(group) = &view.group else {
+        return Err(failed(&Error::misconfigured(
+            "kafka.assign joins no group: there is nothing to leave",
+        )));
+    };
+    let members = chosen(&settings, group, ids).map_err(|e| failed(&e))?;
     print(&show(&members));
     if !yes {
         print(
@@ -34,7 +40,7 @@ pub(super) fn leave(file: &OneFile, ids: &[String], yes: bool) -> Result<Exit, E
         let id = member.instance_id.as_deref().unwrap_or_default();
         let began = Instant::now();
         let left =
-            group::leave(&client, id, &view.group.assignor, &topics).map_err(|e| failed(&e))?;
+            kafka::group::leave(&client, id, &group.assignor, &topics).map_err(|e| failed(&e))?;
         let took = format_duration(std::time::Duration::from_millis(
             began.elapsed().as_millis() as u64,
         ));
@@ -52,7 +58,7 @@ pub(super) fn leave(file: &OneFile, ids: &[String], yes: bool) -> Result<Exit, E
 }
 
 /// The members that are meant.
-fn chosen(settings: &Settings, view: &View, ids: &[String]) -> Result<Vec<Member>, Error> {
+fn chosen(settings: &Settings, group: &Group, ids: &[String]) -> Result<Vec<Member>, Error> {
     let own = settings.kafka.group_instance_id.as_ref();
     let is_own = |id: &str| {
         own.is_some_and(|own| {
@@ -72,13 +78,13 @@ fn chosen(settings: &Settings, view: &View, ids: &[String]) -> Result<Vec<Member
         ));
     }
     let is_static = |id: &str| {
-        let mut members = view.group.members.iter();
+        let mut members = group.members.iter();
         members.any(|member| member.instance_id.as_deref() == Some(id))
     };
     if let Some(stranger) = ids.iter().find(|id| !is_static(id)) {
         return Err(Error::misconfigured(format!(
             "the group {} ({}) has no member with the instance id {stranger}; `outflow group describe` shows them",
-            settings.kafka.group_id, view.group.state
+            settings.kafka.group_id, group.state
         )));
     }
     let is_meant = |member: &&Member| {
@@ -88,18 +94,12 @@ fn chosen(settings: &Settings, view: &View, ids: &[String]) -> Result<Vec<Member
             false => ids.iter().any(|wanted| wanted == id),
         })
     };
-    let members: Vec<Member> = view
-        .group
-        .members
-        .iter()
-        .filter(is_meant)
-        .cloned()
-        .collect();
+    let members: Vec<Member> = group.members.iter().filter(is_meant).cloned().collect();
     match members.is_empty() {
         true => Err(Error::misconfigured(format!(
             "the group {} ({}) has no member with the instance id {}: it has left already, or its session has ended",
             settings.kafka.group_id,
-            view.group.state,
+            group.state,
             own.map_or("", String::as_str)
         ))),
         false => Ok(members),

@@ -120,15 +120,21 @@ pub(super) fn failed(error: &Error) -> Exit {
 
 /// Who is in the group, if anybody is: then nothing may be moved.
 pub(super) fn refuse_members(view: &View, group: &str) -> Result<(), Exit> {
-    if view.group.members.is_empty() {
+    if let Some(pid) = &view.held_by {
+        return Err(failed(&Error::unavailable(format!(
+            "process {pid} of this machine reads these partitions and keeps their positions: stop it, and try again"
+        ))));
+    }
+    if view.members().is_empty() {
         return Ok(());
     }
-    let members = view.group.members.iter().map(|member| {
+    let state = view.group.as_ref().map_or("", |group| &group.state);
+    let members = view.members().iter().map(|member| {
         let instance = member.instance_id.as_deref();
         let instance = instance.map_or_else(String::new, |id| format!(", instance id {id}"));
         format!("  {} at {}{instance}\n", member.client_id, member.host)
     });
-    let help = match view.group.members.iter().any(|m| m.instance_id.is_some()) {
+    let help = match view.members().iter().any(|m| m.instance_id.is_some()) {
         true => {
             "stop them; a static member counts until its session ends, or it leaves with `outflow group leave`"
         }
@@ -137,8 +143,8 @@ pub(super) fn refuse_members(view: &View, group: &str) -> Result<(), Exit> {
     say(&format!(
         "error: the group {group} has {} members ({}), and offsets that somebody reads on from aren't moved:\n{}= help: \
          {help}\n",
-        view.group.members.len(),
-        view.group.state,
+        view.members().len(),
+        state,
         members.collect::<String>(),
     ));
     Err(Exit::Failed)

@@ -26,6 +26,8 @@ pub struct Planned {
     pub instead_of: Option<(i64, &'static str)>,
     /// What is to be done to the commit log.
     pub log: Option<LogMove>,
+    /// Whose log is to be made, if there is none and nothing else says where to begin.
+    pub begins: Option<Identity>,
 }
 
 /// A move of a commit log, and whose it is afterwards.
@@ -99,7 +101,7 @@ impl Planned {
                 num_partitions: standing.num_partitions,
                 appeared_later: false,
                 committed: None,
-                start: self.to,
+                start: Ok(self.to),
                 log_start: standing.log_start,
                 log_end: standing.log_end,
             }),
@@ -213,8 +215,11 @@ impl Plan {
         }
         if let Some((admin, runtime)) = logs {
             for planned in &self.0 {
-                let Some(log) = &planned.log else { continue };
                 let id = &planned.standing.partition;
+                if let Some(identity) = &planned.begins {
+                    runtime.block_on(admin.begin(id, identity.clone(), planned.to))?;
+                }
+                let Some(log) = &planned.log else { continue };
                 runtime.block_on(admin.apply(id, log.identity.clone(), &log.what))?;
             }
         }

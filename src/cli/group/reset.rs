@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::{Exit, print};
 use super::plan::{Plan, Planned, identity, plan_log, settle};
 use super::{OneFile, Which, failed, load, refuse_members, runtime};
-use crate::config::settings::{Settings, SinkSettings, Subscription};
+use crate::config::settings::{Settings, SinkSettings};
 use crate::error::Error;
 use crate::kafka::group::target::Target;
 use crate::kafka::group::{GroupClient, Standing, View};
@@ -14,14 +14,7 @@ use crate::sinks::hdfs::log_admin::LogAdmin;
 pub(super) fn reset(file: &OneFile, to: Target, which: &Which) -> Result<Exit, Exit> {
     let settings = load(file)?;
     let selection = which.selection()?;
-    if let (Subscription::Assigned(_), SinkSettings::Elasticsearch(_)) =
-        (&settings.kafka.subscription, &settings.sink)
-    {
-        return Err(failed(&Error::misconfigured(
-            "kafka.assign has no group: its positions are in the local store, which this command doesn't move yet",
-        )));
-    }
-    let client = GroupClient::new(&settings.kafka).map_err(|e| failed(&e))?;
+    let client = GroupClient::new(&settings).map_err(|e| failed(&e))?;
     let view = client.view(&selection).map_err(|e| failed(&e))?;
     refuse_members(&view, &settings.kafka.group_id)?;
     let targets = client
@@ -37,7 +30,15 @@ pub(super) fn reset(file: &OneFile, to: Target, which: &Which) -> Result<Exit, E
         }
         SinkSettings::Hdfs(hdfs) => {
             let (admin, runtime) = (LogAdmin::new(hdfs, "reset"), runtime()?);
-            plan(&settings, &view, wanted, &admin, &runtime).and_then(|plan| {
+            plan(
+                &settings,
+                &view,
+                client.sink_decides(),
+                wanted,
+                &admin,
+                &runtime,
+            )
+            .and_then(|plan| {
                 finish(&plan, &settings, which.yes, |plan| {
                     plan.carry_out(&client, Some((&admin, &runtime)))
                 })
@@ -80,6 +81,7 @@ fn by_offset((standing, (to, asked)): (Standing, (i64, Option<i64>))) -> Planned
         to,
         instead_of: asked.map(|asked| (asked, OUTSIDE)),
         log: None,
+        begins: None,
         standing,
     }
 }
@@ -88,6 +90,7 @@ fn by_offset((standing, (to, asked)): (Standing, (i64, Option<i64>))) -> Planned
 fn plan(
     settings: &Settings,
     view: &View,
+    sink_decides: bool,
     wanted: Vec<(Standing, (i64, Option<i64>))>,
     admin: &LogAdmin,
     runtime: &tokio::runtime::Runtime,
@@ -105,8 +108,10 @@ fn plan(
     let mut plan = Plan::default();
     for (standing, (to, asked)) in wanted {
         let Some(seen) = seen.get(&standing.partition) else {
-            // A log begins at the group's offset.
-            plan.0.push(by_offset((standing, (to, asked))));
+            // A log begins at the group's offset; without a group, where we say.
+            let begins = sink_decides.then(|| identity(settings, &view.cluster_id, &standing));
+            let planned = by_offset((standing, (to, asked)));
+            plan.0.push(Planned { begins, ..planned });
             continue;
         };
         let ours = identity(settings, &view.cluster_id, &standing);
@@ -126,6 +131,7 @@ fn plan(
             to: at,
             instead_of: cut.or(asked.map(|asked| (asked, OUTSIDE))),
             log,
+            begins: None,
             standing,
         });
     }

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::{
-    GroupClient, Listener, Member, TIMEOUT, creation_error, from_code, from_kafka, groups,
-};
+use super::{GroupClient, Listener, Member, creation_error, from_code, from_kafka};
 use crate::config::settings::{Assignor, GroupProtocol};
 use crate::error::Error;
 use crate::kafka::client::consumer_config;
+use crate::kafka::instance_lock;
 
 /// How long each half (taking the place, giving it up) may take: a rebalance must be over first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +38,10 @@ pub fn leave(
     topics: &[String],
 ) -> Result<Left, Error> {
     let protocol = client.settings.group_protocol;
+    // A process of this machine that uses the id holds its lock: it would be fenced.
+    let mut named = client.settings.clone();
+    named.group_instance_id = Some(instance_id.to_owned());
+    let _lock = instance_lock::lock(&named, 0)?;
     let before = member(client, instance_id)?;
     let consumer = joiner(client, instance_id, assignor)?;
     let subscribed = match protocol {
@@ -110,10 +113,7 @@ fn joiner(
 }
 
 fn member(client: &GroupClient, instance_id: &str) -> Result<Option<Member>, Error> {
-    let group = &client.settings.group_id;
-    let described = groups::describe_group(&client.consumer, group, TIMEOUT)
-        .map_err(|code| from_code(code, format!("Kafka: the group {group} can't be described")))?;
-    let mut members = described.members.into_iter();
+    let mut members = client.group()?.members.into_iter();
     Ok(members.find(|member| member.instance_id.as_deref() == Some(instance_id)))
 }
 

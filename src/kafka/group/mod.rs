@@ -1,11 +1,15 @@
 //! A consumer group from outside: how it stands, and how its offsets are set. Joins nothing (but to leave, see
 //! [`leave`]), and commits only without a membership, which the brokers refuse while the group has members.
+//!
+//! Fixed partitions have no group: the same is asked of whoever keeps their positions.
 
 mod age;
+mod fixed;
 mod leave;
 pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +28,7 @@ use super::error::{cut, from_code, from_kafka};
 use super::ffi::list::{self, Entry};
 use super::ffi::{cluster, groups};
 use super::lookup::log_offsets;
-use crate::config::settings::{KafkaSettings, Subscription};
+use crate::config::settings::{KafkaSettings, Settings, SinkSettings, Subscription};
 use crate::error::Error;
 use crate::offsets::TopicPartition;
 use crate::pipeline::source::Committed;
@@ -40,8 +44,10 @@ const LATEST: i64 = -1;
 pub struct View {
     /// The cluster's id.
     pub cluster_id: String,
-    /// State, assignor, members.
-    pub group: Group,
+    /// State, assignor, members; `None` if the partitions are fixed and there is no group.
+    pub group: Option<Group>,
+    /// The process that keeps the positions of fixed partitions at this moment, if one does.
+    pub held_by: Option<String>,
     /// The partitions that the configuration means, sorted.
     pub partitions: Vec<Standing>,
 }
@@ -61,6 +67,13 @@ pub struct Standing {
     pub log_start: i64,
     /// The log end offset.
     pub log_end: i64,
+}
+
+impl View {
+    /// The group's members; none without a group.
+    pub fn members(&self) -> &[Member] {
+        self.group.as_ref().map_or(&[], |group| &group.members)
+    }
 }
 
 impl Standing {
@@ -86,28 +99,62 @@ pub struct Set {
 pub struct GroupClient {
     consumer: BaseConsumer<Listener>,
     settings: KafkaSettings,
+    kept: Kept,
+}
+
+/// Who keeps the positions.
+enum Kept {
+    /// The group.
+    InGroup,
+    /// A file of this machine.
+    InFile(fixed::Place),
+    /// The sink, beside the records.
+    InSink,
 }
 
 impl GroupClient {
     /// A client for the brokers and the group of these settings. Nothing is asked yet.
-    pub fn new(settings: &KafkaSettings) -> Result<Self, Error> {
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let kept = match (&settings.kafka.subscription, &settings.sink) {
+            (Subscription::Topics(_) | Subscription::Pattern(_), _) => Kept::InGroup,
+            (_, SinkSettings::Hdfs(_)) => Kept::InSink,
+            (_, SinkSettings::Elasticsearch(_)) => Kept::InFile(fixed::Place::of(settings)?),
+        };
+        let settings = &settings.kafka;
         let consumer = client_config(settings)
             .create_with_context(Listener::default())
             .map_err(|error| creation_error(&error, settings))?;
         Ok(GroupClient {
             consumer,
             settings: settings.clone(),
+            kept,
         })
+    }
+
+    /// The file that the positions are kept in, if they are in one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.kept {
+            Kept::InFile(place) => Some(place.path()),
+            Kept::InGroup | Kept::InSink => None,
+        }
+    }
+
+    /// Whether there is nobody but the sink's own log to say where partitions stand.
+    pub fn sink_decides(&self) -> bool {
+        matches!(self.kept, Kept::InSink)
     }
 
     /// The group, its members, and where the partitions of `selection` stand.
     pub fn view(&self, selection: &Selection) -> Result<View, Error> {
-        let group = &self.settings.group_id;
-        let described = groups::describe_group(&self.consumer, group, TIMEOUT)
-            .map_err(|code| self.failed(code, format!("the group {group} can't be described")))?;
-        let cluster_id = cluster::cluster_id(&self.consumer, TIMEOUT).ok_or_else(|| {
-            Error::unavailable("Kafka: the brokers haven't told the cluster's id")
-        })?;
+        let described = match self.kept {
+            Kept::InGroup => Some(self.group()?),
+            Kept::InFile(_) | Kept::InSink => None,
+        };
+        let held_by = match &self.kept {
+            Kept::InFile(place) => place.holder()?,
+            Kept::InGroup | Kept::InSink => None,
+        };
+        let cluster_id = self.cluster_id()?;
         let topics = self.topics(selection)?;
         let wanted = self.wanted(selection, &topics)?;
         let mut committed = self.committed(&wanted)?;
@@ -134,7 +181,22 @@ impl GroupClient {
         Ok(View {
             cluster_id,
             group: described,
+            held_by,
             partitions,
+        })
+    }
+
+    /// State, assignor, members.
+    fn group(&self) -> Result<Group, Error> {
+        let group = &self.settings.group_id;
+        groups::describe_group(&self.consumer, group, TIMEOUT)
+            .map_err(|code| self.failed(code, format!("the group {group} can't be described")))
+    }
+
+    fn cluster_id(&self) -> Result<String, Error> {
+        cluster::cluster_id(&self.consumer, TIMEOUT).ok_or_else(|| {
+            let what = "Kafka: the brokers haven't told the cluster's id";
+            self.with_reason(Error::unavailable(what))
         })
     }
 
@@ -168,6 +230,30 @@ impl GroupClient {
     /// Commits without a membership, and reads back what the group has then. The brokers refuse it while the
     /// group has members.
     pub fn set(&self, wanted: &[Set]) -> Result<(), Error> {
+        match &self.kept {
+            Kept::InGroup => self.commit(wanted)?,
+            Kept::InFile(place) => place.set(&self.cluster_id()?, wanted)?,
+            // Its log was moved, and nobody else is asked.
+            Kept::InSink => return Ok(()),
+        }
+        let group = &self.settings.group_id;
+        let partitions: Vec<_> = wanted.iter().map(|set| set.partition.clone()).collect();
+        let have = self.committed(&partitions)?;
+        for set in wanted {
+            let found = have.get(&set.partition).map(|committed| committed.offset);
+            if found != Some(set.offset) {
+                return Err(Error::unavailable(format!(
+                    "{}: the group {group} was set to {}, and has {}: somebody else commits for it",
+                    set.partition,
+                    set.offset,
+                    found.map_or_else(|| "no offset".to_owned(), |found| found.to_string())
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&self, wanted: &[Set]) -> Result<(), Error> {
         let group = &self.settings.group_id;
         let entries: Vec<Entry> = wanted
             .iter()
@@ -187,21 +273,7 @@ impl GroupClient {
                     ))
                 }
                 _ => from_kafka(&error, format!("the offsets of group {group} can't be set")),
-            })?;
-        let partitions: Vec<_> = wanted.iter().map(|set| set.partition.clone()).collect();
-        let have = self.committed(&partitions)?;
-        for set in wanted {
-            let found = have.get(&set.partition).map(|committed| committed.offset);
-            if found != Some(set.offset) {
-                return Err(Error::unavailable(format!(
-                    "{}: the group {group} was set to {}, and has {}: somebody else commits for it",
-                    set.partition,
-                    set.offset,
-                    found.map_or_else(|| "no offset".to_owned(), |found| found.to_string())
-                )));
-            }
-        }
-        Ok(())
+            })
     }
 
     /// How old the record at the committed offset of each lagging partition is, as far as it can be read within
@@ -273,6 +345,11 @@ impl GroupClient {
     ) -> Result<BTreeMap<TopicPartition, Committed>, Error> {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
+        }
+        match &self.kept {
+            Kept::InGroup => {}
+            Kept::InFile(place) => return place.positions(),
+            Kept::InSink => return Ok(BTreeMap::new()),
         }
         let what = || {
             format!(

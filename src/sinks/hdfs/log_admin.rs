@@ -125,6 +125,32 @@ impl LogAdmin {
         Ok(all(stats).await?.into_iter().flatten().collect())
     }
 
+    /// Makes a log that begins at `start`, where there is none yet.
+    pub async fn begin(
+        &self,
+        partition: &TopicPartition,
+        identity: Identity,
+        start: i64,
+    ) -> Result<(), Error> {
+        let wanted = Move {
+            from: start,
+            to: start,
+            by: String::new(),
+            was: None,
+            aside: Vec::new(),
+        };
+        let mut log = CommitLog::new(self.opening(partition, 0, &identity, &wanted));
+        let opened = self.drive(&mut log, Event::Open, Instant::now() + PATIENCE);
+        match opened.await {
+            Ok(()) if log.end() == start => Ok(()),
+            Ok(()) => Err(Error::unavailable(format!(
+                "{partition}: there is a log meanwhile, which ends at {}: look again",
+                log.end()
+            ))),
+            Err(End::Again(why) | End::Final(why)) => Err(why),
+        }
+    }
+
     /// Opens the log under the fence and moves it. Whatever fails may be tried again.
     pub async fn apply(
         &self,
@@ -135,16 +161,7 @@ impl LogAdmin {
         let until = Instant::now() + PATIENCE;
         let mut began = false;
         for opening in 1.. {
-            let mut log = CommitLog::new(Opening {
-                base: self.base.clone(),
-                topic: partition.topic.to_string(),
-                partition: partition.partition,
-                owner: format!("{}-{}-{opening}", self.owner, partition.partition),
-                identity: identity.clone(),
-                committed: None,
-                start: Some(wanted.to),
-                takes_over: wanted.was.clone(),
-            });
+            let mut log = CommitLog::new(self.opening(partition, opening, &identity, wanted));
             match self
                 .open_and_move(&mut log, wanted, &mut began, until)
                 .await
@@ -156,6 +173,25 @@ impl LogAdmin {
             }
         }
         Ok(())
+    }
+
+    fn opening(
+        &self,
+        partition: &TopicPartition,
+        number: u32,
+        identity: &Identity,
+        wanted: &Move,
+    ) -> Opening {
+        Opening {
+            base: self.base.clone(),
+            topic: partition.topic.to_string(),
+            partition: partition.partition,
+            owner: format!("{}-{}-{number}", self.owner, partition.partition),
+            identity: identity.clone(),
+            committed: None,
+            start: Some(wanted.to),
+            takes_over: wanted.was.clone(),
+        }
     }
 
     async fn open_and_move(
