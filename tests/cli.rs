@@ -84,6 +84,49 @@ fn help_tells_commands_exit_codes_and_signals() {
 }
 
 #[test]
+fn commands_for_groups_say_what_they_want_and_what_they_can_not_have() {
+    for (args, words) in [
+        (
+            &["group", "--help"][..],
+            &["describe", "reset", "leave"][..],
+        ),
+        (
+            &["group", "reset", "--help"],
+            &["--to", "--topic", "--yes", "by_duration:24h"],
+        ),
+        (&["group", "leave", "--help"], &["--instance-id", "--yes"]),
+        (&["adopt", "--help"], &["--to", "--topic", "--yes"]),
+    ] {
+        let (code, out, _) = run(args);
+        assert_eq!(code, 0, "{args:?}");
+        for word in words {
+            assert!(out.contains(word), "{args:?}: {word} isn't in {out}");
+        }
+    }
+    let folder = Folder::new();
+    let file = folder.file("sink.toml", NOWHERE);
+    let with_file = |args: &[&str]| run(&[args, &["--config", &file]].concat());
+    let (code, _, err) = with_file(&["group", "reset", "--to", "soonest"]);
+    assert!(
+        code == 2 && err.contains("choose earliest, latest"),
+        "{err}"
+    );
+    let (code, _, err) = with_file(&["group", "reset", "--to", "0", "--topic", "t:x"]);
+    assert!(code == 2 && err.contains("host-metrics:0,2-5"), "{err}");
+    let (code, _, err) = with_file(&["adopt"]);
+    assert!(
+        code == 1 && err.contains("Elasticsearch has no commit log"),
+        "{err}"
+    );
+    let (code, out, err) = with_file(&["group", "describe"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(
+        err.contains("the group outflow-x can't be described"),
+        "{err}"
+    );
+}
+
+#[test]
 fn wrong_arguments_exit_with_2_and_say_what_is_right() {
     for (args, word) in [
         (&["chek"][..], "'check'"),

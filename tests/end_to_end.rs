@@ -7,6 +7,7 @@ mod end_to_end {
     mod assigned;
     mod bad_input;
     mod commits;
+    mod group;
     mod kills;
     mod members;
     mod outages;

@@ -1,9 +1,12 @@
 //! The command line: what can be asked of the binary, and its exit codes.
 
+mod adopt;
 mod agent;
 mod check;
+mod group;
 mod run;
 mod signals;
+mod table;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -85,6 +88,13 @@ enum Command {
         #[command(flatten)]
         files: Files,
     },
+    /// Show a sink's consumer group, move it, or let members leave
+    Group {
+        #[command(subcommand)]
+        command: group::GroupCommand,
+    },
+    /// Take over HDFS commit logs of another cluster, topic or group; shows what that means, does it with --yes
+    Adopt(adopt::Adopt),
     /// Collect this host's CPU and memory figures and produce them to Kafka
     Agent {
         /// The agent's configuration file
@@ -112,6 +122,8 @@ pub fn main() -> Exit {
         Command::Run { files } => run::run(&files.config, &files.set),
         Command::Check { files, connect } => check::check(&files.config, &files.set, connect),
         Command::Config { files } => show(&files),
+        Command::Group { command } => group::group(&command),
+        Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Agent { config, set } => agent::run(&config, &set),
     }
 }

@@ -20,6 +20,8 @@ pub mod settings;
 pub mod surroundings;
 mod validate;
 
+pub(crate) use validate::{parse_age, parse_moment, partition_numbers};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-pub(super) use offsets::log_bounds;
 use offsets::log_ends;
+pub(super) use offsets::{log_bounds, log_offsets};
 
 use super::error::{from_code, from_kafka};
 use super::ffi::cluster::{self, Topic};

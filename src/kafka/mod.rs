@@ -16,6 +16,7 @@
 //! | `standing` | how this member stands with its group, for people |
 //! | `instance_lock` | an instance id is used by one process of this machine |
 //! | `lookup` | positions and log ends, asked for beside the loop |
+//! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
@@ -28,6 +29,7 @@ pub mod dead_letter;
 mod error;
 mod explain;
 mod ffi;
+pub mod group;
 mod instance_lock;
 pub mod keeper;
 mod lookup;

@@ -187,6 +187,53 @@ mod holds {
     }
 
     #[test]
+    fn with_a_log_that_is_moved() {
+        explore_and_recover(Bounds {
+            moves: 1,
+            ..Bounds::CALM
+        });
+    }
+
+    #[test]
+    fn with_a_log_that_is_moved_between_two_owners() {
+        explore_and_recover(Bounds {
+            moves: 1,
+            records: 1,
+            ..TWO
+        });
+    }
+
+    #[test]
+    fn with_a_log_that_is_moved_and_a_crash() {
+        explore_and_recover(Bounds {
+            moves: 1,
+            crashes: 1,
+            records: 1,
+            ..Bounds::CALM
+        });
+    }
+
+    #[test]
+    fn with_a_log_that_is_moved_and_a_lost_answer() {
+        explore_and_recover(Bounds {
+            moves: 1,
+            lost: 1,
+            records: 1,
+            ..Bounds::CALM
+        });
+    }
+
+    #[test]
+    fn with_a_log_that_is_taken_over() {
+        explore_and_recover(Bounds {
+            moves: 1,
+            topics: 1,
+            records: 1,
+            ..Bounds::CALM
+        });
+    }
+
+    #[test]
     fn with_stale_reads() {
         explore_and_recover(Bounds {
             crashes: 1,
@@ -231,6 +278,29 @@ mod deep {
             records: 3,
             most: 1,
             roll_at: 1,
+            ..Bounds::CALM
+        });
+    }
+
+    #[test]
+    #[ignore = "minutes in a release build"]
+    fn taking_over() {
+        explore_and_recover(Bounds {
+            openings: 2,
+            moves: 1,
+            topics: 1,
+            records: 1,
+            ..Bounds::CALM
+        });
+    }
+
+    #[test]
+    #[ignore = "minutes in a release build"]
+    fn moves() {
+        explore(Bounds {
+            openings: 2,
+            moves: 1,
+            crashes: 1,
             ..Bounds::CALM
         });
     }
@@ -417,6 +487,25 @@ mod with {
         Bounds { crashes: 1, ..TWO },
         "are lost"
     );
+    /// Found by the new owner that each state is asked for: it writes again what stands in the tree.
+    #[test]
+    fn replaced_files_left_in_the_tree() {
+        let protocol = Protocol {
+            bounds: Bounds {
+                moves: 1,
+                ..Bounds::CALM
+            },
+            guards: Guards::default(),
+            neglect: Neglect {
+                leaves_replaced_files: true,
+                ..Neglect::default()
+            },
+            recovers: true,
+        };
+        let story = shortest(protocol).expect("nothing goes wrong");
+        assert!(story.contains("published twice"), "{story}");
+    }
+
     duty!(
         kafka_ahead_of_acks,
         Neglect {

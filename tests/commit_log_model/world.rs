@@ -6,8 +6,8 @@ use std::hash::{Hash, Hasher};
 use outflow::error::Error;
 use outflow::offsets::Range;
 use outflow::sinks::hdfs::log::{
-    Action, Call, CallId, Commit, CommitLog, Event, FileEntry, Guards, Identity, Opening, Outcome,
-    names,
+    Action, Call, CallId, Commit, CommitLog, Entry, Event, FileEntry, Guards, Identity, Move,
+    Opening, Outcome, names,
 };
 
 use crate::namespace::{Content, Misuse, Namespace, Node, bytes_of};
@@ -33,6 +33,8 @@ pub struct Bounds {
     pub topics: u8,
     /// How often the group's offset is reset, to anything.
     pub resets: u8,
+    /// How often a third party moves the log (and takes it over, if it is of another topic), to anywhere.
+    pub moves: u8,
     /// Whether reads may be answered as of an earlier time (one, but any).
     pub stale_reads: bool,
     /// Whether commits may hold two files, or none (all records refused).
@@ -55,6 +57,7 @@ impl Bounds {
         meddling: 0,
         topics: 0,
         resets: 0,
+        moves: 0,
         stale_reads: false,
         other_commits: false,
         has_log: true,
@@ -75,6 +78,8 @@ pub struct Neglect {
     pub deletes_what_it_handed_over: bool,
     /// Kafka's offset follows what was handed over, not what was acked.
     pub kafka_runs_ahead: bool,
+    /// A log is moved back, and the files of what is written again stay in the tree.
+    pub leaves_replaced_files: bool,
 }
 
 /// An id that doesn't count when states are compared: the log ignores its value but for equality.
@@ -110,6 +115,17 @@ pub struct Session {
     /// Temp files that were handed over while open (a neglect), and what they'll hold.
     unwritten: Vec<(String, Content)>,
     handed_over: Vec<String>,
+    /// Whether the group was found empty since: Kafka takes no commit of this session's any more.
+    expelled: bool,
+}
+
+/// The third party that moves the log, one step at a time. It has looked at the log and at Kafka's offset.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Mover {
+    what: Move,
+    /// Whether Kafka's offset was set: before the log goes back, after it goes forward.
+    has_set_offset: bool,
+    goes_back: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -125,7 +141,11 @@ pub struct World {
     pub namespace: Shared,
     /// The namespace as of an earlier time, for stale reads.
     earlier: Option<Shared>,
-    pub owners: [Owner; 2],
+    /// Two owners, and the place of who moves the log.
+    pub owners: [Owner; 3],
+    mover: Option<Mover>,
+    /// Whether somebody has begun to move the log.
+    pub was_moved: bool,
     /// Calls that may still arrive.
     late: Vec<Call>,
     pub committed: Option<i64>,
@@ -165,7 +185,14 @@ pub enum Step {
     RemoveFolder(String),
     RecreateTopic,
     ResetOffset(i64),
+    /// Look at the log, and decide to go on there.
+    PlanMove(i64),
+    SetOffset,
+    OpenToMove,
 }
+
+/// The place of who moves the log, among the owners.
+const MOVER: usize = 2;
 
 /// What became of a call whose answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +227,20 @@ fn opening(id: &str, topic: u8, committed: Option<i64>, start: i64) -> Opening {
         identity: identity(topic),
         committed,
         start: Some(start),
+        takes_over: None,
     }
+}
+
+/// The files of these entries that no move has taken out of the tree.
+pub fn live(entries: &[Entry]) -> Vec<&FileEntry> {
+    let mut live: Vec<&FileEntry> = Vec::new();
+    for entry in entries {
+        if let Some(moved) = &entry.moved {
+            live.retain(|file| !moved.aside.contains(&file.path));
+        }
+        live.extend(&entry.files);
+    }
+    live
 }
 
 fn final_path(first: i64, last: i64, folder: &str) -> String {
@@ -218,6 +258,8 @@ impl World {
             namespace: Shared::new(Namespace::with_base(BASE)),
             earlier: None,
             owners: Default::default(),
+            mover: None,
+            was_moved: false,
             late: Vec::new(),
             committed: None,
             topic: 0,
@@ -245,7 +287,7 @@ impl World {
         }
         for (i, owner) in self.owners.iter().enumerate() {
             match &owner.session {
-                None if self.left.openings > 0 => steps.push(Step::Open(i)),
+                None if i != MOVER && self.left.openings > 0 => steps.push(Step::Open(i)),
                 None => {}
                 Some(session) => self.session_steps(i, session, steps),
             }
@@ -271,6 +313,17 @@ impl World {
         if self.left.resets > 0 {
             steps.extend((0..=self.left.records).map(Step::ResetOffset));
         }
+        if self.left.moves > 0 {
+            steps.extend((0..=self.left.records).map(Step::PlanMove));
+        }
+        if let Some(mover) = &self.mover {
+            if !mover.has_set_offset && (mover.goes_back || self.log_end() == Some(mover.what.to)) {
+                steps.push(Step::SetOffset);
+            }
+            if (mover.has_set_offset || !mover.goes_back) && self.owners[MOVER].openings == 0 {
+                steps.push(Step::OpenToMove);
+            }
+        }
     }
 
     fn session_steps(&self, i: usize, session: &Session, steps: &mut Vec<Step>) {
@@ -294,6 +347,9 @@ impl World {
             steps.push(Step::WriteLate(i));
         }
         let left = self.left.records - session.next;
+        if i == MOVER {
+            return;
+        }
         if session.is_open && session.open_temp.is_none() && left > 0 {
             steps.push(Step::CreateTemp(i));
             if self.left.other_commits {
@@ -429,6 +485,9 @@ impl World {
                 self.owners.iter_mut().for_each(|owner| owner.acked = None);
                 self.has_cause = true;
             }
+            Step::PlanMove(to) => self.plan_move(to, neglect),
+            Step::SetOffset => self.set_offset(),
+            Step::OpenToMove => self.open(MOVER, guards, neglect),
             Step::ResetOffset(to) => {
                 self.left.resets -= 1;
                 self.committed = Some(to);
@@ -524,22 +583,28 @@ impl World {
     }
 
     fn open(&mut self, i: usize, guards: Guards, neglect: Neglect) {
-        self.left.openings -= 1;
+        if i != MOVER {
+            self.left.openings -= 1;
+        }
         let id = match neglect.owner_ids_repeat {
             true => "same".to_owned(),
-            false => format!("{}{}", ["a", "b"][i], self.owners[i].openings),
+            false => format!("{}{}", ["a", "b", "m"][i], self.owners[i].openings),
         };
         self.owners[i].openings += 1;
         // Where `latest` was resolved, both may have seen another end.
         let start = self
             .committed
             .unwrap_or(if self.left.has_log { 0 } else { i as i64 });
-        let opening = opening(&id, self.topic, self.committed, start);
+        let mut opening = opening(&id, self.topic, self.committed, start);
+        if let Some(mover) = self.mover.as_ref().filter(|_| i == MOVER) {
+            opening.committed = None;
+            opening.takes_over = mover.what.was.clone();
+        }
         self.owners[i].session = Some(Session {
             log: CommitLog::with_guards(opening, guards, self.left.roll_at),
             id,
             topic: self.topic,
-            committed: self.committed,
+            committed: self.committed.filter(|_| i != MOVER),
             call: None,
             is_open: false,
             next: 0,
@@ -547,6 +612,7 @@ impl World {
             open_temp: None,
             unwritten: Vec::new(),
             handed_over: Vec::new(),
+            expelled: false,
         });
         self.event(i, Event::Open, neglect);
     }
@@ -583,7 +649,10 @@ impl World {
                     session.is_open = true;
                     session.next = resume;
                     self.opened(i, resume);
+                    self.move_if_mover(i, neglect);
                 }
+                Action::Committed { .. } if i == MOVER => self.end(i, neglect),
+                Action::Committed { .. } if session.expelled => {}
                 Action::Committed { range } => self.owners[i].acked = Some(range.end),
                 Action::Rewind { why } => {
                     self.must_have_cause(format!("rewinds without a cause: {why}"));
@@ -639,10 +708,70 @@ impl World {
         } else if session.committed.is_some_and(|committed| committed > end) {
             self.wrong = Some("opens a log that ends before Kafka's offset".to_owned());
         } else if entries
-            .iter()
-            .any(|entry| entry.identity != identity(session.topic))
+            .last()
+            .is_some_and(|entry| i != MOVER && entry.identity != identity(session.topic))
         {
             self.wrong = Some("opens a log of another topic".to_owned());
+        }
+    }
+
+    fn log_end(&self) -> Option<i64> {
+        let (_, entries) = self.namespace.log().ok().flatten()?;
+        entries.last().map(|entry| entry.end)
+    }
+
+    /// What `outflow group reset` and `outflow adopt` make of the log as it is now: none where a commit would be
+    /// cut in two.
+    fn plan_move(&mut self, to: i64, neglect: Neglect) {
+        self.left.moves -= 1;
+        let Ok(Some((_, entries))) = self.namespace.log() else {
+            return;
+        };
+        let Some(newest) = entries.last() else { return };
+        let live = live(entries);
+        if live.iter().any(|file| file.first < to && to <= file.last) {
+            return;
+        }
+        let ours = newest.identity == identity(self.topic);
+        let again = live.iter().filter(|file| ours && file.first >= to);
+        let aside = match neglect.leaves_replaced_files {
+            true => Vec::new(),
+            false => again.map(|file| file.path.clone()).collect(),
+        };
+        self.mover = Some(Mover {
+            what: Move {
+                from: newest.end,
+                to,
+                by: "reset".to_owned(),
+                was: (!ours).then(|| newest.identity.clone()),
+                aside,
+            },
+            has_set_offset: false,
+            goes_back: self.committed.is_some_and(|committed| to < committed),
+        });
+        self.has_cause = true;
+        self.was_reset = true;
+        self.was_moved = true;
+    }
+
+    /// Kafka takes an offset without a membership from a group that is empty: whoever holds a session isn't a
+    /// member any more.
+    fn set_offset(&mut self) {
+        let Some(mover) = &mut self.mover else { return };
+        mover.has_set_offset = true;
+        self.committed = Some(mover.what.to);
+        for owner in &mut self.owners {
+            owner.acked = None;
+            if let Some(session) = &mut owner.session {
+                session.expelled = true;
+            }
+        }
+    }
+
+    fn move_if_mover(&mut self, i: usize, neglect: Neglect) {
+        if let Some(mover) = self.mover.as_ref().filter(|_| i == MOVER) {
+            let what = mover.what.clone();
+            self.event(i, Event::Move(what), neglect);
         }
     }
 
@@ -653,6 +782,8 @@ impl World {
         };
         if let (Call::Rename { to, .. }, Outcome::Done) = (call, outcome)
             && to == session.log.folder()
+            && i != MOVER
+            && !self.was_moved
             && let Ok(Some((_, entries))) = self.namespace.log()
             && entries
                 .iter()

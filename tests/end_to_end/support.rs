@@ -160,13 +160,23 @@ topic = "{dead_letters}"
     /// Starts a process with these sinks and these variables.
     pub fn start_with(&self, sinks: Sinks, variables: &[(&str, &str)]) -> Outflow {
         let (elasticsearch, hdfs) = (self.elasticsearch_config(), self.hdfs_config(""));
-        let mut args = vec!["run"];
+        let mut args = Vec::new();
         if sinks != Sinks::Hdfs {
             args.extend(["--config", elasticsearch.to_str().unwrap()]);
         }
         if sinks != Sinks::Elasticsearch {
             args.extend(["--config", hdfs.to_str().unwrap()]);
         }
+        self.spawn_with(&args, variables)
+    }
+
+    /// Starts a process with these arguments after `run`.
+    pub fn spawn(&self, args: &[&str]) -> Outflow {
+        self.spawn_with(args, &[])
+    }
+
+    fn spawn_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Outflow {
+        let args = [&["run"], args].concat();
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
         let log = self.dir.path().join(format!("outflow-{number}.log"));

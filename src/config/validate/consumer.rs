@@ -331,7 +331,7 @@ impl Validator<'_> {
 }
 
 /// `3`, or `2-5` with both ends.
-fn partition_numbers(text: &str) -> Option<(i32, i32)> {
+pub(crate) fn partition_numbers(text: &str) -> Option<(i32, i32)> {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number = digits.then(|| text.parse::<i32>().ok()).flatten();
@@ -345,7 +345,7 @@ fn partition_numbers(text: &str) -> Option<(i32, i32)> {
 }
 
 /// An age in our units (`24h`) or in Kafka's (ISO 8601, `PT24H`).
-fn parse_age(text: &str) -> Option<Duration> {
+pub(crate) fn parse_age(text: &str) -> Option<Duration> {
     if let Some(age) = parse_duration(text) {
         return Some(age);
     }

@@ -6,6 +6,8 @@ mod elasticsearch;
 mod hdfs;
 mod kafka;
 
+pub(crate) use consumer::{parse_age, parse_moment, partition_numbers};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

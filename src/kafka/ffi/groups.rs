@@ -30,7 +30,7 @@ impl ClientContext for Quiet {
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct Group {
+pub struct Group {
     /// Kafka's word: `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, `Dead`, `Unknown`.
     pub state: String,
     /// The assignor that the group has agreed on; empty without members.
@@ -43,7 +43,7 @@ pub(in crate::kafka) struct Group {
 
 /// One member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct Member {
+pub struct Member {
     /// The id that the coordinator gave it.
     pub id: String,
     /// `group.instance.id`, if it is static.

@@ -98,7 +98,7 @@ pub(super) fn log_ends<C: ConsumerContext>(
 }
 
 /// First or last offsets of logs.
-fn log_offsets<C: ConsumerContext>(
+pub(in crate::kafka) fn log_offsets<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &[TopicPartition],
     which: i64,

@@ -11,6 +11,7 @@
 //! | [`partition`] | one task a partition: writes, closes, commits |
 //! | [`writer`], [`compress`] | temp files |
 //! | [`log`], [`driver`] | the commit log: what may be done to the namespace and when (pure), and doing it |
+//! | [`log_admin`], [`moves`] | the log from outside: looking at it, moving it |
 //! | [`client`], [`failure`] | hdfs-native with timeouts, and what its errors mean |
 //! | [`health`], [`check`] | the circuit's probe, and `outflow check --connect` |
 
@@ -23,6 +24,8 @@ pub mod failure;
 pub mod health;
 pub mod ledger;
 pub mod log;
+pub mod log_admin;
+pub mod moves;
 pub mod partition;
 pub mod partitioner;
 pub mod rotation;

@@ -116,6 +116,7 @@ impl HdfsSink {
             },
             committed: assignment.committed,
             start: assignment.start.clone().ok(),
+            takes_over: None,
         };
         let patience = || Patience::new(parts.circuit.clone(), stop.clone());
         let hdfs = Arc::clone(&parts.files.hdfs);

@@ -68,6 +68,7 @@ impl CommitLog {
                 end: commit.range.end,
                 attempt: names::aside_entry(&self.opening.owner, self.asides),
                 files: commit.files,
+                moved: None,
             },
         })
     }

@@ -15,6 +15,10 @@ use crate::offsets::Range;
 /// The version of the format that is written.
 pub const VERSION: u32 = 1;
 
+/// The version of entries that move the log. Who doesn't know them must not read on from one: `first` isn't where
+/// the entry before ended, and files may be taken out of the tree.
+pub const MOVED_VERSION: u32 = 2;
+
 /// Where a log's records come from, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
@@ -89,6 +93,25 @@ pub struct Entry {
     pub attempt: String,
     /// The files; none if every record was refused.
     pub files: Vec<FileEntry>,
+    /// Set if a person moved the log: then it covers nothing, and `first` is where reading goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
+}
+
+/// What a person did to a log (`outflow group reset`, `outflow adopt`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Moved {
+    /// Where the entry before ended.
+    pub from: i64,
+    /// With which command.
+    pub by: String,
+    /// Whose the log was, if it was another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Identity>,
+    /// Committed files, by their paths relative to the base, whose records are written again: they are taken out
+    /// of the tree, into the log's folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<String>,
 }
 
 impl Entry {
@@ -112,10 +135,10 @@ impl Entry {
         }
         let Version { version } =
             serde_json::from_slice(content).map_err(|e| corrupt(&format!("can't be read: {e}")))?;
-        if version != VERSION {
+        if !(VERSION..=MOVED_VERSION).contains(&version) {
             return Err(Error::misconfigured(format!(
-                "the log entry {path} has format version {version}, and this outflow knows {VERSION}: \
-                 run the version that wrote it, or a newer one"
+                "the log entry {path} has format version {version}, and this outflow knows {VERSION} to \
+                 {MOVED_VERSION}: run the version that wrote it, or a newer one"
             )));
         }
         let entry: Entry =
@@ -129,6 +152,17 @@ impl Entry {
         }
     }
 
+    /// Reads an entry from a line of the history file at `path`.
+    pub fn read_line(path: &str, line: &[u8]) -> Result<Entry, Error> {
+        #[derive(Deserialize)]
+        struct Seq {
+            seq: u64,
+        }
+        let Seq { seq } = serde_json::from_slice(line)
+            .map_err(|e| Error::corrupt(format!("a line of {path} can't be read: {e}")))?;
+        Entry::read(path, seq, line)
+    }
+
     /// What can't be about it, if anything.
     fn problem(&self) -> Option<String> {
         if self.first < 0 || self.end < self.first {
@@ -137,8 +171,27 @@ impl Entry {
         if self.first == self.end && !self.files.is_empty() {
             return Some("covers nothing and names files".to_owned());
         }
+        if let Some(problem) = self.moved_problem() {
+            return Some(problem.to_owned());
+        }
         file_problem(self.range(), &self.files)
             .map(|(path, problem)| format!("names {path}: {problem}"))
+    }
+
+    fn moved_problem(&self) -> Option<&'static str> {
+        let is_versioned = self.version == MOVED_VERSION;
+        let Some(moved) = &self.moved else {
+            return is_versioned.then_some("should say where it was moved from, and doesn't");
+        };
+        if !is_versioned {
+            Some("moves the log, and has another format version")
+        } else if self.first != self.end || moved.from < 0 {
+            Some("moves the log, and covers records")
+        } else if !moved.aside.iter().all(|path| names::is_final(path)) {
+            Some("takes a file aside whose path isn't a plain one below the base")
+        } else {
+            None
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::guards::Guards;
+use super::moving::Aside;
 use super::names::{self, EntryState};
 use super::opening::Prepare;
 use super::publish::Publish;
@@ -39,6 +40,8 @@ pub(super) enum State {
     },
     /// Publishing an entry's files.
     Publish { entry: Entry, step: Publish },
+    /// Taking files out of the tree, as a person wished.
+    TakeAside { entry: Entry, step: Aside },
     /// Deleting what no entry names.
     Clean,
     /// Open, and nothing to do.
@@ -198,6 +201,7 @@ impl CommitLog {
                 self.turn(Next::Go(state), &mut out);
             }
             Event::Commit(commit) => self.enqueue(commit, &mut out),
+            Event::Move(wanted) => self.on_move(wanted, &mut out),
             Event::Close => self.end_opening(),
             // Answers that come late, retries that nobody asked for.
             Event::Open | Event::Answer { .. } | Event::Retry => {}
@@ -268,6 +272,7 @@ impl CommitLog {
                 }
             }
             State::Publish { entry, step } => self.publish_call(entry, *step)?,
+            State::TakeAside { entry, step } => self.take_aside_call(entry, *step)?,
             State::Clean => Call::Delete {
                 path: self.in_folder(self.waste.last()?),
                 tree: false,
@@ -303,6 +308,7 @@ impl CommitLog {
             State::List => self.on_list(outcome, out),
             State::Read { left, unpublished } => self.on_read(left, unpublished, outcome, out),
             State::Publish { entry, step } => self.on_publish(entry, step, outcome, out),
+            State::TakeAside { entry, step } => self.on_take_aside(entry, step, outcome),
             State::WriteAside { entry } => self.on_aside(entry, outcome, out),
             State::Commit { entry } => self.on_commit(entry, outcome),
             State::LookForCommit { entry } => self.on_look_for_commit(entry, outcome),

@@ -28,6 +28,7 @@
 //! | `<base>/_outflow/<topic>/<partition>/<epoch>-<identity>-<owner>/` | the log's folder; opening renames it, which fences |
 //! | `…/<seq>.json` | an entry that is committed, its files perhaps not yet published |
 //! | `…/<seq>.done` | an entry whose files are all published |
+//! | `…/replaced/<seq>+<name>` | files that were taken out of the tree when a person moved the log back |
 //! | `…/history/<from>-<to>.jsonl` | done entries that were rolled up, one a line; ranges of files may overlap |
 //! | `…/<owner>-<n>.tmp`, `…/<owner>-<n>.entry` | temp files and entries aside; whatever no entry names is waste |
 //! | `<base>/_outflow/<topic>/.new-<owner>-<n>/` | a new partition's folder, prepared aside |
@@ -37,6 +38,7 @@ mod commit;
 mod entry;
 mod guards;
 mod machine;
+mod moving;
 pub mod names;
 mod opening;
 mod publish;
@@ -46,7 +48,7 @@ mod step_tests;
 #[cfg(test)]
 mod word_tests;
 
-pub use entry::{Entry, FileEntry, Identity, VERSION};
+pub use entry::{Entry, FileEntry, Identity, MOVED_VERSION, Moved, VERSION};
 #[doc(hidden)]
 pub use guards::Guards;
 pub use machine::CommitLog;
@@ -71,6 +73,24 @@ pub struct Opening {
     pub committed: Option<i64>,
     /// Where to start if there is no log yet; becomes its entry 0. `None`: then it isn't opened.
     pub start: Option<i64>,
+    /// Another's log that is taken over all the same, by a person who was shown it. Such an opening commits nothing
+    /// but an [`Event::Move`].
+    pub takes_over: Option<Identity>,
+}
+
+/// What a person wants done to a log: reading goes on elsewhere, perhaps for another identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Move {
+    /// Where the log ended when the person was shown it; if it doesn't any more, nothing is done.
+    pub from: i64,
+    /// Where reading goes on.
+    pub to: i64,
+    /// With which command.
+    pub by: String,
+    /// Whose the log was, if it is another's from now on.
+    pub was: Option<Identity>,
+    /// Committed files whose records will be written again, relative to the base: they are taken out of the tree.
+    pub aside: Vec<String>,
 }
 
 /// A commit as the driver hands it over: closed temp files, and the range of offsets that they and the refused
@@ -194,6 +214,8 @@ pub enum Event {
     Retry,
     /// Commit this.
     Commit(Commit),
+    /// Move the log. For an opening that commits nothing else, and is idle.
+    Move(Move),
     /// This opening is over. What is under way is left as it is; the next opening sorts it out.
     Close,
 }

@@ -217,7 +217,7 @@ fn owner_segment(owner: &str) -> String {
 }
 
 /// Where the logs of a topic's partitions are.
-pub(super) fn logs_folder(base: &str, topic: &str) -> String {
+pub fn logs_folder(base: &str, topic: &str) -> String {
     format!("{base}/{OWN_FOLDER}/{}", topic_segment(topic))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::machine::{CommitLog, Next, State, stopped, unexpected};
 use super::names::{self, EntryState, OwnerFolder};
-use super::{Action, Call, Child, Entry, Outcome, VERSION};
+use super::{Action, Call, Child, Entry, Identity, Outcome, VERSION};
 use crate::error::Error;
 
 /// The steps of preparing a new partition's folder aside. A step whose outcome is unknown is never gone on
@@ -85,7 +85,8 @@ impl CommitLog {
             });
         }
         let looks = self.guards.same_identity && self.guards.look_before_fence;
-        if looks && owner.digest != digest {
+        let given = self.opening.takes_over.as_ref().map(Identity::digest);
+        if looks && owner.digest != digest && Some(&owner.digest) != given.as_ref() {
             return Next::Go(State::Inspect { folder: found });
         }
         if !self.guards.fence {
@@ -97,6 +98,20 @@ impl CommitLog {
             return Next::Go(State::Inspect { folder: found });
         }
         Next::Go(State::Fence { from: found })
+    }
+
+    /// Fences the folder of the entry at `path`, whatever its name says.
+    fn fence_after_all(&mut self, path: &str) -> Next {
+        let found = path.rsplit('/').nth(1).and_then(OwnerFolder::parse);
+        let Some(owner) = found else {
+            return Next::Go(State::Find { tried: None });
+        };
+        let digest = self.opening.identity.digest();
+        let mine = OwnerFolder::new(owner.epoch.saturating_add(1), &digest, &self.opening.owner);
+        self.set_folder(&mine);
+        Next::Go(State::Fence {
+            from: owner.to_string(),
+        })
     }
 
     fn set_folder(&mut self, owner: &OwnerFolder) {
@@ -164,6 +179,7 @@ impl CommitLog {
             end: start,
             attempt: self.opening.owner.clone(),
             files: Vec::new(),
+            moved: None,
         }
     }
 
@@ -271,9 +287,10 @@ impl CommitLog {
             Ok(entry) => entry,
             Err(why) => return stopped(why),
         };
+        let follows = entry.moved.as_ref().map_or(entry.first, |moved| moved.from);
         if unpublished
             .last()
-            .is_some_and(|before| before.end != entry.first)
+            .is_some_and(|before| before.end != follows)
         {
             return stopped(Error::corrupt(format!(
                 "the log entry {path} covers {}, which doesn't begin where the one before ended",
@@ -293,12 +310,14 @@ impl CommitLog {
 
     /// Why a log with this entry isn't continued, if so.
     fn not_ours(&self, path: &str, entry: &Entry) -> Option<Error> {
-        (self.guards.same_identity && entry.identity != self.opening.identity).then(|| {
+        let is_given = self.opening.takes_over.as_ref() == Some(&entry.identity);
+        let is_ours = entry.identity == self.opening.identity || is_given;
+        (self.guards.same_identity && !is_ours).then(|| {
             Error::misconfigured(format!(
                 "the log entry {path} is of {}, and this is {}: choose another base path; or, if the topic was \
-                 created again or the group was renamed on purpose, move the log's folder {} aside and release \
-                 the partition",
-                entry.identity, self.opening.identity, self.folder
+                 created again or the group was renamed on purpose, look at what it means with `outflow adopt \
+                 --config FILE --topic {}:{}`, and take the log over with --yes",
+                entry.identity, self.opening.identity, self.opening.topic, self.opening.partition
             ))
         })
     }
@@ -309,9 +328,9 @@ impl CommitLog {
             if self.guards.committed_within_log && committed > self.end {
                 return stopped(Error::corrupt(format!(
                     "the group's committed offset is {committed} and the log {} ends at {}: records between \
-                     may be missing. If the offset was moved on purpose, move that folder aside and release the \
-                     partition: a new log begins at the committed offset",
-                    self.folder, self.end
+                     may be missing. Stop outflow and say where to go on: `outflow group reset --config FILE \
+                     --topic {}:{} --to {}` writes what may be missing, `--to {committed}` leaves it out",
+                    self.folder, self.end, self.opening.topic, self.opening.partition, self.end
                 )));
             }
             if !self.guards.resume_from_log {
@@ -396,13 +415,11 @@ impl CommitLog {
         match outcome {
             Outcome::Content(content) => stopped(match Entry::read(&path, seq, &content) {
                 Err(why) => why,
-                Ok(entry) => self.not_ours(&path, &entry).unwrap_or_else(|| {
-                    Error::corrupt(format!(
-                        "the log entry {path} is ours ({}), and its folder's name says that it isn't: \
-                         was it renamed by hand?",
-                        entry.identity
-                    ))
-                }),
+                Ok(entry) => match self.not_ours(&path, &entry) {
+                    Some(why) => why,
+                    // The entry decides: somebody fenced this log to take it over, and didn't come to it.
+                    None => return self.fence_after_all(&path),
+                },
             }),
             Outcome::NotFound => Next::Go(State::Find { tried: None }),
             other => {

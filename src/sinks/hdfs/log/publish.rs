@@ -32,6 +32,9 @@ fn parent(path: &str) -> &str {
 impl CommitLog {
     /// Publishes an entry that is committed.
     pub(super) fn publish(&mut self, entry: Entry) -> Next {
+        if entry.moved.is_some() {
+            return self.take_aside(entry, 0);
+        }
         match self.guards.done_after_published {
             true => self.publish_file(entry, 0),
             false => Next::Go(State::Publish {

@@ -21,6 +21,7 @@ fn opening() -> Opening {
         identity: identity("t1"),
         committed: None,
         start: Some(5),
+        takes_over: None,
     }
 }
 
@@ -45,6 +46,7 @@ fn entry(seq: u64, first: i64, end: i64, files: Vec<FileEntry>) -> Entry {
         end,
         attempt: "x".into(),
         files,
+        moved: None,
     }
 }
 
@@ -662,5 +664,179 @@ fn rolling_that_fails_is_no_ones_trouble() {
         assert!(bench.log.is_idle());
         bench.commit(20, 30, vec![]);
         bench.says(&[&format!("create {MINE}/me-3.entry")]);
+    }
+}
+
+fn moved(from: i64, to: i64, aside: &[&str]) -> Move {
+    Move {
+        from,
+        to,
+        by: "reset".into(),
+        was: None,
+        aside: aside.iter().map(|&path| path.to_owned()).collect(),
+    }
+}
+
+#[test]
+fn a_move_takes_files_out_of_the_tree_before_it_is_done() {
+    let mut bench = Bench::open();
+    bench.event(Event::Move(moved(10, 5, &["t/h=1/5", "t/h=1/7"])));
+    bench.says(&["create LOG/8-ID-me/me-1.entry"]);
+    bench.table(vec![
+        (
+            Outcome::Done,
+            &["rename LOG/8-ID-me/me-1.entry LOG/8-ID-me/…2.json"],
+        ),
+        (Outcome::Done, &["mkdir LOG/8-ID-me/replaced"]),
+        (
+            Outcome::Done,
+            &["rename /b/t/h=1/5 LOG/8-ID-me/replaced/2+5"],
+        ),
+        (
+            Outcome::Done,
+            &["rename /b/t/h=1/7 LOG/8-ID-me/replaced/2+7"],
+        ),
+        // Somebody took it before.
+        (Outcome::NotFound, &["list LOG/8-ID-me"]),
+        (
+            folders(&["replaced"]),
+            &["rename LOG/8-ID-me/…2.json LOG/8-ID-me/…2.done"],
+        ),
+        (Outcome::Done, &["committed [5, 5)"]),
+    ]);
+    assert_eq!(bench.log.end(), 5);
+    bench.commit(5, 8, vec![]);
+    bench.says(&["create LOG/8-ID-me/me-2.entry"]);
+}
+
+#[test]
+fn who_opens_a_log_finishes_a_move_that_was_begun() {
+    let begun = Entry {
+        version: MOVED_VERSION,
+        moved: Some(Moved {
+            from: 10,
+            by: "reset".into(),
+            was: None,
+            aside: vec!["t/h=1/5".into()],
+        }),
+        ..entry(2, 5, 5, vec![])
+    };
+    let mut bench = Bench::new(CommitLog::new(opening()));
+    bench.answer(folders(&["7-ID-other"]));
+    bench.answer(Outcome::Done);
+    bench.answer(files(&[
+        "00000000000000000001.done",
+        "00000000000000000002.json",
+    ]));
+    bench.table(vec![
+        (content(&begun), &["mkdir LOG/8-ID-me/replaced"]),
+        (
+            Outcome::Done,
+            &["rename /b/t/h=1/5 LOG/8-ID-me/replaced/2+5"],
+        ),
+        // It may happen later, when there is a new file of this name: only another folder is safe from it.
+        (lost(), &["rewind"]),
+    ]);
+}
+
+#[test]
+fn a_log_that_went_on_meanwhile_is_not_moved() {
+    let mut bench = Bench::open();
+    bench.event(Event::Move(moved(9, 5, &[])));
+    bench.says(&["stopped: unavailable"]);
+    assert!(bench.why().what.contains("ends at 10"), "{}", bench.why());
+}
+
+#[test]
+fn a_log_is_taken_over_only_by_who_was_shown_it() {
+    let theirs = identity("t0").digest();
+    let listed = || folders(&[&format!("7-{theirs}-other")]);
+    let old = Entry {
+        identity: identity("t0"),
+        ..entry(1, 5, 10, vec![])
+    };
+    let mut bench = Bench::new(CommitLog::new(opening()));
+    bench.table(vec![(listed(), &[&format!("list LOG/7-{theirs}-other")])]);
+    bench.answer(files(&["00000000000000000001.done"]));
+    bench.answer(content(&old));
+    assert!(
+        bench.why().what.contains("outflow adopt"),
+        "{}",
+        bench.why()
+    );
+
+    let mut bench = Bench::new(CommitLog::new(Opening {
+        takes_over: Some(identity("t0")),
+        ..opening()
+    }));
+    bench.table(vec![
+        (
+            listed(),
+            &[&format!("rename LOG/7-{theirs}-other LOG/8-ID-me")],
+        ),
+        (Outcome::Done, &["list LOG/8-ID-me"]),
+        (
+            files(&["00000000000000000001.done"]),
+            &["read LOG/8-ID-me/…1.done"],
+        ),
+        (content(&old), &["opened at 10"]),
+    ]);
+}
+
+#[test]
+fn a_folder_that_was_fenced_and_not_taken_over_is_still_its_entries_owners() {
+    let theirs = identity("t9").digest();
+    let folder = format!("8-{theirs}-adopter");
+    let mut bench = Bench::new(CommitLog::new(opening()));
+    bench.table(vec![
+        (folders(&[&folder]), &[&format!("list LOG/{folder}")]),
+        (
+            files(&["00000000000000000001.done"]),
+            &[&format!("read LOG/{folder}/…1.done")],
+        ),
+        (
+            content(&entry(1, 5, 10, vec![])),
+            &[&format!("rename LOG/{folder} LOG/9-ID-me")],
+        ),
+        (Outcome::Done, &["list LOG/9-ID-me"]),
+    ]);
+}
+
+#[test]
+fn an_entry_that_moves_the_log_by_half_is_refused() {
+    let whole = Entry {
+        version: MOVED_VERSION,
+        moved: Some(Moved {
+            from: 10,
+            by: "reset".into(),
+            was: Some(identity("t0")),
+            aside: vec!["t/h=1/5".into()],
+        }),
+        ..entry(2, 5, 5, vec![])
+    };
+    assert_eq!(Entry::read("p", 2, &whole.to_json()), Ok(whole.clone()));
+    let broken = [
+        Entry {
+            version: VERSION,
+            ..whole.clone()
+        },
+        Entry {
+            moved: None,
+            ..whole.clone()
+        },
+        Entry {
+            end: 6,
+            ..whole.clone()
+        },
+        Entry {
+            moved: Some(Moved {
+                aside: vec!["../x".into()],
+                ..whole.moved.clone().unwrap()
+            }),
+            ..whole
+        },
+    ];
+    for entry in broken {
+        assert!(Entry::read("p", 2, &entry.to_json()).is_err(), "{entry:?}");
     }
 }

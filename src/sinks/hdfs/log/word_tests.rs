@@ -144,6 +144,7 @@ proptest! {
                 first,
                 last: first + len - 1,
             }],
+            moved: None,
         };
         let json = entry.to_json();
         // One line, or a history file couldn't hold it.
@@ -175,6 +176,7 @@ proptest! {
             files: vec![FileEntry {
                 temp: "x.tmp".into(), path: path.clone(), records: 1, bytes: 1, first: 0, last: 0,
             }],
+            moved: None,
         };
         if Entry::read("p", 1, &entry.to_json()).is_ok() {
             prop_assert_eq!(normalise(&path), format!("/{path}"));
@@ -188,11 +190,11 @@ proptest! {
         let digest = identity.digest();
         let mut log = CommitLog::new(Opening {
             base: "/b".into(), topic: "t".into(), partition: 0, owner: "me".into(),
-            identity: identity.clone(), committed: Some(3), start: Some(3),
+            identity: identity.clone(), committed: Some(3), start: Some(3), takes_over: None,
         });
         let entry = |seq| Entry {
             version: VERSION, seq, identity: identity.clone(), leader_epoch: 0, first: 3, end: 3,
-            attempt: "a".into(), files: vec![],
+            attempt: "a".into(), files: vec![], moved: None,
         };
         let mut actions = log.step(Event::Open);
         for (kind, byte) in answers {
