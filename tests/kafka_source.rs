@@ -7,6 +7,8 @@ mod dead_letters;
 mod member;
 #[path = "kafka_source/positions.rs"]
 mod positions;
+#[path = "kafka_source/reader.rs"]
+mod reader;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
