@@ -13,6 +13,8 @@ mod member;
 mod members;
 #[path = "kafka_source/positions.rs"]
 mod positions;
+#[path = "kafka_source/reader.rs"]
+mod reader;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
