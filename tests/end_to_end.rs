@@ -5,6 +5,7 @@
 
 mod end_to_end {
     mod bad_input;
+    mod choices;
     mod kills;
     mod outages;
     mod rebalances;

@@ -1,6 +1,6 @@
 //! A topic, an index, a base path and the configuration for one test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -80,6 +80,11 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Where this stage's configurations, logs and state are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn group(&self, sink: &str) -> String {
         format!("{}-{sink}", self.topic)
     }
@@ -155,12 +160,17 @@ topic = "{dead_letters}"
         if sinks != Sinks::Elasticsearch {
             args.extend(["--config", hdfs.to_str().unwrap()]);
         }
+        self.spawn(&args)
+    }
+
+    /// Starts a process with these arguments.
+    pub fn spawn(&self, args: &[&str]) -> Outflow {
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
         let log = self.dir.path().join(format!("outflow-{number}.log"));
         let env = [("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
         let binary = env!("CARGO_BIN_EXE_outflow");
-        Outflow::spawn(binary, &args, &env, log)
+        Outflow::spawn(binary, args, &env, log)
             .unwrap()
             .with_admin(&admin)
     }
@@ -193,6 +203,17 @@ topic = "{dead_letters}"
             .client()
             .committed(&self.group(sink), &self.topic);
         committed.unwrap().values().sum()
+    }
+
+    /// How many records stand in a sink.
+    pub fn num_written(&self, sink: &str) -> usize {
+        if sink == "hdfs" {
+            let files = self.cluster.hdfs.files().committed(&self.base);
+            return files.unwrap().iter().map(|file| file.lines.len()).sum();
+        }
+        let documents = self.cluster.elasticsearch.documents();
+        documents.refresh(&self.topic).unwrap();
+        usize::try_from(documents.count(&self.topic).unwrap()).unwrap()
     }
 
     /// Waits until a sink's group has committed at least this many records in all.
