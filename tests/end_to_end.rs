@@ -6,6 +6,7 @@
 mod end_to_end {
     mod assigned;
     mod bad_input;
+    mod choices;
     mod commits;
     mod group;
     mod kills;

@@ -1,6 +1,6 @@
 //! A topic, an index, a base path and the configuration for one test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,6 +78,11 @@ impl<'a> Stage<'a> {
             dir,
             processes,
         }
+    }
+
+    /// Where this stage's configurations, logs and state are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn group(&self, sink: &str) -> String {
@@ -216,6 +221,17 @@ topic = "{dead_letters}"
             .client()
             .committed(&self.group(sink), &self.topic);
         committed.unwrap().values().sum()
+    }
+
+    /// How many records stand in a sink.
+    pub fn num_written(&self, sink: &str) -> usize {
+        if sink == "hdfs" {
+            let files = self.cluster.hdfs.files().committed(&self.base);
+            return files.unwrap().iter().map(|file| file.lines.len()).sum();
+        }
+        let documents = self.cluster.elasticsearch.documents();
+        documents.refresh(&self.topic).unwrap();
+        usize::try_from(documents.count(&self.topic).unwrap()).unwrap()
     }
 
     /// Waits until a sink's group has committed at least this many records in all.
