@@ -160,11 +160,15 @@ topic = "{dead_letters}"
         if sinks != Sinks::Elasticsearch {
             args.extend(["--config", hdfs.to_str().unwrap()]);
         }
-        self.spawn(&args)
+        self.spawn_with(&args, variables)
     }
 
     /// Starts a process with these arguments after `run`.
     pub fn spawn(&self, args: &[&str]) -> Outflow {
+        self.spawn_with(args, &[])
+    }
+
+    fn spawn_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Outflow {
         let args = [&["run"], args].concat();
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
