@@ -407,16 +407,7 @@ fn fixed_partitions_are_described_and_moved_where_their_positions_are_kept() {
     ] {
         let process = stage.spawn(&["--config", &config]);
         process.wait_ready(PATIENCE).unwrap();
-        let at = |description: &Value| match sink {
-            "hdfs" => {
-                let partitions = description["partitions"].as_array().unwrap();
-                partitions
-                    .iter()
-                    .filter_map(|p| p["hdfs"]["end"].as_i64())
-                    .sum()
-            }
-            _ => sum(description, "current_offset"),
-        };
+        let at = |description: &Value| sum(description, "current_offset");
         wait_until("all is final", PATIENCE, || {
             let description = describe(&config);
             match at(&description) {
