@@ -19,7 +19,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
-use super::client::{consumer_config, creation_error, instance_id};
+use super::client::{asker_config, consumer_config, creation_error, instance_id};
 use super::commit::{Commits, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
@@ -317,6 +317,7 @@ impl KafkaSource {
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
         let about = membership::About {
+            config: asker_config(settings, sink),
             sink: sink.to_owned(),
             worker,
             group: settings.group_id.clone(),
