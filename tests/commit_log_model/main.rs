@@ -196,7 +196,7 @@ mod holds {
 
     #[test]
     fn with_a_log_that_is_moved_between_two_owners() {
-        explore_and_recover(Bounds {
+        explore(Bounds {
             moves: 1,
             records: 1,
             ..TWO

@@ -103,7 +103,7 @@ fn what_describe_says_is_what_kafka_and_hdfs_say() {
             assert_eq!(partition["log_end_offset"], end, "{partition}");
             assert_eq!(partition["lag"], end - at, "{partition}");
             assert!(partition["consumer_id"].is_null(), "{partition}");
-            assert_eq!(partition["time_lag_ms"].is_i64(), true, "{partition}");
+            assert!(partition["time_lag_ms"].is_i64(), "{partition}");
             if sink == "hdfs" {
                 assert_eq!(partition["hdfs"]["end"], at, "{partition}");
                 assert_eq!(partition["hdfs"]["agrees"], true, "{partition}");
@@ -159,10 +159,8 @@ fn a_reset_is_refused_while_somebody_reads_and_makes_no_more_documents() {
 
     let process = stage.run(Sinks::Elasticsearch);
     stage.wait_caught_up(&process, "elasticsearch");
-    let written = process.metric("outflow_sink_records_total", &[]);
     stop_cleanly(&process);
     stage.check_elasticsearch(&ledger);
-    drop(written);
 }
 
 #[test]
@@ -395,13 +393,10 @@ fn fixed_partitions_are_described_and_moved_where_their_positions_are_kept() {
     let assigned = |path: std::path::PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
         let topics = format!("topics = [\"{}\"]", stage.topic);
-        let fixed = format!(
-            "assign = [\"{}:0,2\"]\nstate_dir = \"{}\"",
-            stage.topic,
-            state.path().display()
-        );
+        let fixed = format!("assign = [\"{}:0,2\"]", stage.topic);
+        let place = format!("state_dir = \"{}\"\n", state.path().display());
         assert!(text.contains(&topics));
-        std::fs::write(&path, text.replace(&topics, &fixed)).unwrap();
+        std::fs::write(&path, place + &text.replace(&topics, &fixed)).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let ledger = stage.produce(600, 11);
@@ -412,16 +407,7 @@ fn fixed_partitions_are_described_and_moved_where_their_positions_are_kept() {
     ] {
         let process = stage.spawn(&["--config", &config]);
         process.wait_ready(PATIENCE).unwrap();
-        let at = |description: &Value| match sink {
-            "hdfs" => {
-                let partitions = description["partitions"].as_array().unwrap();
-                partitions
-                    .iter()
-                    .filter_map(|p| p["hdfs"]["end"].as_i64())
-                    .sum()
-            }
-            _ => sum(description, "current_offset"),
-        };
+        let at = |description: &Value| sum(description, "current_offset");
         wait_until("all is final", PATIENCE, || {
             let description = describe(&config);
             match at(&description) {

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::kafka::group::target::Selection;
 use crate::kafka::group::{GroupClient, Member, Standing, View};
 use crate::offsets::TopicPartition;
+use crate::pipeline::source::Committed;
 use crate::sinks::hdfs::log_admin::{LogAdmin, Seen};
 
 /// All that is known of one sink's group.
@@ -58,8 +59,7 @@ pub(super) fn describe(files: &[PathBuf], flags: &[String], as_json: bool) -> Re
 impl<'a> Description<'a> {
     fn of(settings: &'a Settings) -> Result<Self, Error> {
         let client = GroupClient::new(settings)?;
-        let view = client.view(&Selection::default())?;
-        let ages = client.ages(&view.partitions);
+        let mut view = client.view(&Selection::default())?;
         let logs = match &settings.sink {
             SinkSettings::Elasticsearch(_) => None,
             SinkSettings::Hdfs(hdfs) => {
@@ -82,6 +82,16 @@ impl<'a> Description<'a> {
                 Some(looked.and_then(|looked| looked))
             }
         };
+        if let (true, Some(Ok(logs))) = (client.sink_decides(), &logs) {
+            for standing in &mut view.partitions {
+                standing.committed = logs.get(&standing.partition).map(|log| Committed {
+                    offset: log.newest.end,
+                    leader_epoch: log.newest.leader_epoch,
+                    metadata: String::new(),
+                });
+            }
+        }
+        let ages = client.ages(&view.partitions);
         Ok(Description {
             settings,
             view,

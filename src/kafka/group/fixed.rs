@@ -21,7 +21,7 @@ impl Place {
     pub fn of(settings: &Settings) -> Result<Self, Error> {
         let dir = settings.kafka.state_dir.clone().ok_or_else(|| {
             Error::misconfigured(
-                "kafka.assign needs a place for the positions: set kafka.state_dir",
+                "kafka.assign needs a place for the positions: set state_dir at the top of the file",
             )
         })?;
         Ok(Place {

@@ -105,20 +105,20 @@ pub struct GroupClient {
 /// Who keeps the positions.
 enum Kept {
     /// The group.
-    InGroup,
+    Group,
     /// A file of this machine.
-    InFile(fixed::Place),
+    File(fixed::Place),
     /// The sink, beside the records.
-    InSink,
+    Sink,
 }
 
 impl GroupClient {
     /// A client for the brokers and the group of these settings. Nothing is asked yet.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         let kept = match (&settings.kafka.subscription, &settings.sink) {
-            (Subscription::Topics(_) | Subscription::Pattern(_), _) => Kept::InGroup,
-            (_, SinkSettings::Hdfs(_)) => Kept::InSink,
-            (_, SinkSettings::Elasticsearch(_)) => Kept::InFile(fixed::Place::of(settings)?),
+            (Subscription::Topics(_) | Subscription::Pattern(_), _) => Kept::Group,
+            (_, SinkSettings::Hdfs(_)) => Kept::Sink,
+            (_, SinkSettings::Elasticsearch(_)) => Kept::File(fixed::Place::of(settings)?),
         };
         let settings = &settings.kafka;
         let consumer = client_config(settings)
@@ -134,25 +134,25 @@ impl GroupClient {
     /// The file that the positions are kept in, if they are in one.
     pub fn file(&self) -> Option<PathBuf> {
         match &self.kept {
-            Kept::InFile(place) => Some(place.path()),
-            Kept::InGroup | Kept::InSink => None,
+            Kept::File(place) => Some(place.path()),
+            Kept::Group | Kept::Sink => None,
         }
     }
 
     /// Whether there is nobody but the sink's own log to say where partitions stand.
     pub fn sink_decides(&self) -> bool {
-        matches!(self.kept, Kept::InSink)
+        matches!(self.kept, Kept::Sink)
     }
 
     /// The group, its members, and where the partitions of `selection` stand.
     pub fn view(&self, selection: &Selection) -> Result<View, Error> {
         let described = match self.kept {
-            Kept::InGroup => Some(self.group()?),
-            Kept::InFile(_) | Kept::InSink => None,
+            Kept::Group => Some(self.group()?),
+            Kept::File(_) | Kept::Sink => None,
         };
         let held_by = match &self.kept {
-            Kept::InFile(place) => place.holder()?,
-            Kept::InGroup | Kept::InSink => None,
+            Kept::File(place) => place.holder()?,
+            Kept::Group | Kept::Sink => None,
         };
         let cluster_id = self.cluster_id()?;
         let topics = self.topics(selection)?;
@@ -231,10 +231,10 @@ impl GroupClient {
     /// group has members.
     pub fn set(&self, wanted: &[Set]) -> Result<(), Error> {
         match &self.kept {
-            Kept::InGroup => self.commit(wanted)?,
-            Kept::InFile(place) => place.set(&self.cluster_id()?, wanted)?,
+            Kept::Group => self.commit(wanted)?,
+            Kept::File(place) => place.set(&self.cluster_id()?, wanted)?,
             // Its log was moved, and nobody else is asked.
-            Kept::InSink => return Ok(()),
+            Kept::Sink => return Ok(()),
         }
         let group = &self.settings.group_id;
         let partitions: Vec<_> = wanted.iter().map(|set| set.partition.clone()).collect();
@@ -347,9 +347,9 @@ impl GroupClient {
             return Ok(BTreeMap::new());
         }
         match &self.kept {
-            Kept::InGroup => {}
-            Kept::InFile(place) => return place.positions(),
-            Kept::InSink => return Ok(BTreeMap::new()),
+            Kept::Group => {}
+            Kept::File(place) => return place.positions(),
+            Kept::Sink => return Ok(BTreeMap::new()),
         }
         let what = || {
             format!(
