@@ -5,9 +5,13 @@
 
 mod end_to_end {
     mod bad_input;
+    mod brokers;
+    mod compaction;
     mod kills;
+    mod membership;
     mod outages;
     mod rebalances;
     mod shutdown;
     mod support;
+    mod transactions;
 }
