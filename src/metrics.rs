@@ -52,6 +52,8 @@ pub struct SinkMetrics {
     pub commit_failures: Family<Reason, Counter>,
     /// Rebalances.
     pub rebalances: Counter,
+    /// Seconds that a partition stood still in a rebalance after which the same worker reads it again.
+    pub stood_still_seconds: Histogram,
     /// Workers restarted after a failure.
     pub worker_restarts: Counter,
     /// Seconds from a request's or file commit's start to its answer.
@@ -133,6 +135,11 @@ impl SinkMetrics {
         );
         registry.register("rebalances", "Rebalances", m.rebalances.clone());
         registry.register(
+            "stood_still_seconds",
+            "Stopped by a rebalance until read again by the same worker",
+            m.stood_still_seconds.clone(),
+        );
+        registry.register(
             "worker_restarts",
             "Workers restarted",
             m.worker_restarts.clone(),
@@ -170,6 +177,7 @@ impl SinkMetrics {
             commits: Counter::default(),
             commit_failures: Family::default(),
             rebalances: Counter::default(),
+            stood_still_seconds: seconds(),
             worker_restarts: Counter::default(),
             write_seconds: seconds(),
             end_to_end_seconds: seconds(),

@@ -88,7 +88,8 @@ pub struct PartitionStatus {
 pub struct WorkerStatus {
     /// Its number within the sink.
     pub worker: usize,
-    /// `starting`, `running`, `idle` (no partitions), `restarting`, `stopped`.
+    /// `starting`, `running`, `idle` (no partitions), `restarting`, `fenced` (another process has its instance
+    /// id: it stays out), `stopped`.
     pub state: String,
     /// Why, where that isn't plain.
     pub reason: Option<String>,
@@ -116,7 +117,7 @@ pub struct SinkStatus {
     /// Its consumer group.
     pub group: String,
     /// One word for the whole: `running`, `waiting` (the circuit is open), `stuck` (a partition is
-    /// quarantined), `starting`, `stopped`.
+    /// quarantined), `fenced`, `restarting` (a worker is), `starting`, `stopped`.
     pub state: String,
     /// Why, in words.
     pub reason: Option<String>,

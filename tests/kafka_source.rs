@@ -5,6 +5,8 @@
 mod dead_letters;
 #[path = "kafka_source/member.rs"]
 mod member;
+#[path = "kafka_source/members.rs"]
+mod members;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

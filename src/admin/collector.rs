@@ -225,7 +225,14 @@ fn sink_families(sinks: &[SinkStatus]) -> Vec<Family<SinkLabel>> {
 
 /// One sample for every state, so that a sum over them is the number of workers.
 fn states(sinks: &[SinkStatus]) -> Family<StateLabels> {
-    const STATES: [&str; 5] = ["starting", "running", "idle", "restarting", "stopped"];
+    const STATES: [&str; 6] = [
+        "starting",
+        "running",
+        "idle",
+        "restarting",
+        "fenced",
+        "stopped",
+    ];
     let samples = sinks.iter().flat_map(|sink| {
         STATES.iter().map(|state| {
             let count = sink.workers.iter().filter(|w| w.state == *state).count();

@@ -133,11 +133,7 @@ pub fn consumer_config(
         .set("auto.offset.reset", "error")
         // So a position passes what is never delivered: transactions' markers, aborted records.
         .set("enable.partition.eof", "true");
-    if let Some(instance) = &settings.group_instance_id {
-        let instance = match worker {
-            0 => instance.clone(),
-            n => format!("{instance}-{n}"),
-        };
+    if let Some(instance) = instance_id(settings, worker) {
         config.set("group.instance.id", instance);
     }
     config
@@ -157,6 +153,15 @@ fn keep_within(config: &mut ClientConfig, budget: Budget) {
     // A producer's property, but the client wants a fetch to be no smaller.
     let fetch = config.get("fetch.max.bytes").unwrap_or("1000").to_owned();
     config.set("message.max.bytes", fetch);
+}
+
+/// The instance id of one worker.
+pub(super) fn instance_id(settings: &KafkaSettings, worker: usize) -> Option<String> {
+    let instance = settings.group_instance_id.as_ref()?;
+    Some(match worker {
+        0 => instance.clone(),
+        n => format!("{instance}-{n}"),
+    })
 }
 
 /// The configuration of the consumer that reads refused records again. It is in no group (the client wants a

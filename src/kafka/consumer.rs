@@ -5,37 +5,43 @@
 //! The group's assignment isn't what the client reads: a partition is added to the client's assignment by
 //! `start` and taken out by `stop` (docs/adr/0002-start-and-stop-instead-of-pause-and-seek.md).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
-use super::client::{consumer_config, creation_error};
+use super::client::{consumer_config, creation_error, instance_id};
 use super::commit::{Commits, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
 use super::ffi::commit::{Answered, CommitQueue};
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
+use super::instance_lock::{self, InstanceLock};
 use super::lookup::{About, Found, Lookup};
+use super::membership::{self, Explained, Membership};
 use super::rebalance::Assignment;
-use crate::config::settings::KafkaSettings;
+use crate::config::settings::{GroupProtocol, KafkaSettings};
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition};
-use crate::pipeline::source::{Broken, Commit, Source, SourceEvent};
+use crate::pipeline::source::{Broken, Commit, Remarks, Source, SourceEvent};
 use crate::sinks::{Record, Slot, Waker};
 
 /// At most this many events of the main queue in one poll.
 const MOST_EVENTS: usize = 1_000;
+/// An eager client is told changes at most this often; longer than a fetch waits for records.
+const BETWEEN_ASSIGNMENTS: Duration = Duration::from_millis(250);
+/// How long the end of a client may wait for its explanation.
+const EXPLAINING: Duration = Duration::from_secs(5);
 
 /// What a callback noted.
 enum Note {
@@ -43,7 +49,6 @@ enum Note {
     Revoked(Vec<TopicPartition>),
     Lost(Vec<TopicPartition>),
     Trouble(Code, String),
-    Fatal(Error),
 }
 
 /// Where callbacks write, on the thread that polls.
@@ -76,6 +81,8 @@ impl Notes {
 /// The consumer's callbacks.
 struct Context {
     notes: Arc<Notes>,
+    /// The assignor is: the client takes whole assignments only.
+    eager: bool,
     /// Gone when the client is: whoever closes waits for that.
     _alive: Sender<()>,
 }
@@ -122,26 +129,47 @@ impl ConsumerContext for Context {
         self.notes.count();
         let assigning = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let partitions = list::partitions(partitions);
-        if let RebalanceProtocol::Eager = consumer.rebalance_protocol() {
-            // Can't be: the strategy is ours. All the same the group must be answered.
-            answer(consumer.unassign());
-            self.notes.add(Note::Fatal(Error::misconfigured(
-                "the group uses an eager assignment strategy; stop its other members, or choose another \
-                 kafka.group_id",
-            )));
-        } else if assigning {
+        let closing = self.notes.closing.load(Ordering::Relaxed);
+        if assigning {
             // The client doesn't mind that the lists differ: partitions are added when they are started.
-            answer(consumer.incremental_assign(&TopicPartitionList::new()));
-            if !self.notes.closing.load(Ordering::Relaxed) {
+            answer(tell(consumer, self.eager, Verb::Assign, &[]));
+            if !closing {
                 self.notes.add(Note::Assigned(partitions));
             }
-        } else if partitions.is_empty() || self.notes.closing.load(Ordering::Relaxed) {
-            answer(consumer.incremental_unassign(&TopicPartitionList::new()));
+        } else if partitions.is_empty() || closing {
+            answer(tell(consumer, self.eager, Verb::AnswerRevoke, &[]));
         } else if consumer.assignment_lost() {
             self.notes.add(Note::Lost(partitions));
         } else {
             self.notes.add(Note::Revoked(partitions));
         }
+    }
+}
+
+/// What a client is told about its assignment.
+enum Verb {
+    Assign,
+    Unassign,
+    AnswerRevoke,
+}
+
+/// Tells the client to read these, to let them go, or that it may give back what is revoked. Under an eager
+/// assignor the list to assign is the whole, what is let go is everything, and nothing but the answer to a
+/// revoke may be an unassign.
+fn tell(
+    consumer: &BaseConsumer<Context>,
+    eager: bool,
+    verb: Verb,
+    entries: &[Entry],
+) -> KafkaResult<()> {
+    match (verb, eager) {
+        (Verb::Assign, false) => consumer.incremental_assign(&list::to_native(entries)),
+        (Verb::Unassign | Verb::AnswerRevoke, false) => {
+            consumer.incremental_unassign(&list::to_native(entries))
+        }
+        (Verb::Assign, true) => consumer.assign(&list::to_native(entries)),
+        (Verb::Unassign, true) => consumer.assign(&TopicPartitionList::new()),
+        (Verb::AnswerRevoke, true) => consumer.unassign(),
     }
 }
 
@@ -172,6 +200,8 @@ fn not_committed(code: Code) -> Error {
 struct Queues {
     commits: CommitQueue<Context>,
     data: DataQueue<Context>,
+    /// Until the client has left: this machine's other processes don't use its instance id.
+    _lock: Option<InstanceLock>,
 }
 
 /// What ends a trouble that is being shown.
@@ -193,6 +223,8 @@ pub struct KafkaSource {
     gone: Receiver<()>,
     waker: Waker,
     assignment: Assignment,
+    /// When an eager client was last told its assignment.
+    told: Option<Instant>,
     commits: Commits,
     to_locate: Vec<(TopicPartition, Epoch)>,
     /// What was locate()d in this epoch and not answered yet.
@@ -201,6 +233,16 @@ pub struct KafkaSource {
     /// Ends of logs that the last `take` has come to.
     ends: Vec<(Slot, i64)>,
     trouble: Option<(Error, Until)>,
+    membership: Option<Membership>,
+    /// The group has taken us, and hasn't refused us since.
+    joined: bool,
+    /// Why the group has nothing for us.
+    idle: Option<String>,
+    /// The client is beyond repair; said once it is explained, or at this time as it is.
+    ending: Option<(Error, Instant)>,
+    /// Partitions that a rebalance has stopped, until they are read again or go to another member.
+    stopped: HashMap<TopicPartition, Instant>,
+    stood_still: Vec<Duration>,
     /// The last thing that a broker's connection said, to explain that all are down.
     last_transport: String,
     /// The client may still be stopping partitions, which undoes their forwarding.
@@ -216,10 +258,14 @@ impl KafkaSource {
         fetch_bytes: u64,
     ) -> Result<Self, Error> {
         let topics = settings.subscription.topics();
+        let eager =
+            settings.group_protocol == GroupProtocol::Classic && settings.assignor.is_eager();
+        let lock = instance_lock::lock(settings, worker)?;
         let notes = Arc::new(Notes::default());
         let (alive, gone) = channel();
         let context = Context {
             notes: notes.clone(),
+            eager,
             _alive: alive,
         };
         let consumer: BaseConsumer<Context> = consumer_config(settings, sink, worker, fetch_bytes)
@@ -236,20 +282,43 @@ impl KafkaSource {
         };
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
+        let about = membership::About {
+            sink: sink.to_owned(),
+            worker,
+            group: settings.group_id.clone(),
+            instance: instance_id(settings, worker),
+            assignor: match settings.group_protocol {
+                GroupProtocol::Classic => settings.assignor.name(),
+                GroupProtocol::Consumer => "the group protocol consumer",
+            },
+        };
+        let membership = Membership::spawn(Arc::downgrade(&consumer), data.yielder(), about)
+            .map_err(|error| Error::unavailable(format!("no thread for Kafka members: {error}")))?;
         let yielder = data.yielder();
         let source = KafkaSource {
-            queues: Some(Queues { commits, data }),
+            queues: Some(Queues {
+                commits,
+                data,
+                _lock: lock,
+            }),
             lookup: Some(lookup),
             notes,
             gone,
             waker: Waker::new(move || yielder.wake()),
-            assignment: Assignment::default(),
+            assignment: Assignment::new(eager),
+            told: None,
             commits: Commits::default(),
             to_locate: Vec::new(),
             locating: HashMap::new(),
             events: VecDeque::new(),
             ends: Vec::new(),
             trouble: None,
+            membership: Some(membership),
+            joined: false,
+            idle: None,
+            ending: None,
+            stopped: HashMap::new(),
+            stood_still: Vec::new(),
             last_transport: String::new(),
             stopping: false,
         };
@@ -276,25 +345,48 @@ impl KafkaSource {
         let Some(consumer) = self.consumer() else {
             return;
         };
+        if self.holds_back(&consumer) {
+            return;
+        }
         let Some(plan) = self.assignment.plan() else {
             return;
         };
-        if let Some(unassign) = &plan.unassign {
-            let entries: Vec<Entry> = unassign.iter().map(|index| self.entry(*index)).collect();
-            if let Err(error) = consumer.incremental_unassign(&list::to_native(&entries)) {
+        self.told = Some(Instant::now());
+        let eager = self.assignment.is_eager();
+        if plan.answers || !plan.unassign.is_empty() {
+            let verb = match plan.answers {
+                true => Verb::AnswerRevoke,
+                false => Verb::Unassign,
+            };
+            if let Err(error) = tell(&consumer, eager, verb, &self.entries(&plan.unassign)) {
                 tracing::warn!("partitions couldn't be unassigned: {error}");
             }
-            self.assignment.unassigned(unassign);
-            self.stopping |= !unassign.is_empty();
+            self.assignment.unassigned(&plan.unassign);
+            self.stopping |= !plan.unassign.is_empty();
         }
         if !plan.assign.is_empty() {
             self.assign(&consumer, &plan.assign);
         }
     }
 
-    fn entry(&self, index: usize) -> Entry {
-        let (offset, epoch) = self.assignment.wanted(index);
-        Entry::new(self.assignment.partition(index).clone(), offset, epoch)
+    /// Whether an eager client is left alone for now. Each time it is told something all its partitions are
+    /// fetched anew: told too often, nothing would ever arrive. And while its assignment is lost, but not
+    /// heard to be, telling it another would hide the loss.
+    fn holds_back(&self, consumer: &BaseConsumer<Context>) -> bool {
+        self.assignment.is_eager()
+            && !self.assignment.is_revoking()
+            && (self
+                .told
+                .is_some_and(|told| told.elapsed() < BETWEEN_ASSIGNMENTS)
+                || consumer.assignment_lost())
+    }
+
+    fn entries(&self, indices: &[usize]) -> Vec<Entry> {
+        let entry = |index: &usize| {
+            let (offset, epoch) = self.assignment.start_of(*index);
+            Entry::new(self.assignment.partition(*index).clone(), offset, epoch)
+        };
+        indices.iter().map(entry).collect()
     }
 
     fn assign(&mut self, consumer: &BaseConsumer<Context>, indices: &[usize]) {
@@ -303,7 +395,7 @@ impl KafkaSource {
             // unassign. That thread works in order: when it has answered this, it has done that.
             consumer.rebalance_protocol();
         }
-        let entries: Vec<Entry> = indices.iter().map(|index| self.entry(*index)).collect();
+        let entries = self.entries(indices);
         for entry in &entries {
             let forwarded = self
                 .queues
@@ -314,11 +406,26 @@ impl KafkaSource {
             }
         }
         self.assignment.assigned(indices);
-        if let Err(error) = consumer.incremental_assign(&list::to_native(&entries)) {
+        self.read_again(&entries);
+        if let Err(error) = tell(consumer, self.assignment.is_eager(), Verb::Assign, &entries) {
             let error = from_kafka(&error, "Kafka: the client doesn't take the partition");
             for index in indices {
                 self.broken(*index, Broken::Other(error.clone()));
             }
+        }
+    }
+
+    /// Notes how long a rebalance has held these up.
+    fn read_again(&mut self, entries: &[Entry]) {
+        let before = self.stood_still.len();
+        let stopped = entries
+            .iter()
+            .filter_map(|entry| self.stopped.remove(&entry.partition));
+        self.stood_still.extend(stopped.map(|at| at.elapsed()));
+        let again = &self.stood_still[before..];
+        if let Some(longest) = again.iter().max() {
+            let num = again.len();
+            tracing::info!("{num} partitions are read again, they stood still for {longest:.1?}");
         }
     }
 
@@ -397,9 +504,7 @@ impl KafkaSource {
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     let reason = consumer.client().fatal_error().map(|(_, reason)| reason);
-                    let reason = reason.unwrap_or_default();
-                    self.events
-                        .push_back(SourceEvent::Fatal(from_reason(code, &reason)));
+                    self.fatal(code, &reason.unwrap_or_default());
                 }
                 // Told to the context with its reason.
                 Some(Err(_)) => {}
@@ -409,9 +514,60 @@ impl KafkaSource {
         }
     }
 
+    /// The client is beyond repair. Who has our instance id is found out first.
+    fn fatal(&mut self, code: Code, reason: &str) {
+        let error = from_reason(code, reason);
+        match &self.membership {
+            _ if self.ending.is_some() => {}
+            Some(membership)
+                if matches!(code, Code::FencedInstanceId | Code::UnreleasedInstanceId) =>
+            {
+                membership.refused(code, reason);
+                self.ending = Some((error, Instant::now() + EXPLAINING));
+            }
+            _ => self.events.push_back(SourceEvent::Fatal(error)),
+        }
+    }
+
+    fn collect_explained(&mut self) {
+        while let Some(explained) = self.membership.as_ref().and_then(Membership::explained) {
+            match explained {
+                Explained::Idle(why) => self.idle = why,
+                Explained::Refused(Code::InconsistentGroupProtocol, error) if !self.joined => {
+                    self.troubled(error, Until::Membership);
+                }
+                Explained::Refused(_, error) => {
+                    if let Some((why, _)) = &mut self.ending {
+                        *why = error;
+                        self.end();
+                    }
+                }
+            }
+        }
+        if self
+            .ending
+            .as_ref()
+            .is_some_and(|(_, by)| *by <= Instant::now())
+        {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((why, _)) = self.ending.take() {
+            self.events.push_back(SourceEvent::Fatal(why));
+        }
+    }
+
     fn handle(&mut self, note: Note) {
+        if let (Some(membership), false) = (&self.membership, matches!(note, Note::Trouble(..))) {
+            membership.rebalanced();
+        }
         match note {
             Note::Assigned(partitions) => {
+                self.joined = true;
+                let came: BTreeSet<&TopicPartition> = partitions.iter().collect();
+                self.stopped.retain(|partition, _| came.contains(partition));
                 self.well(Until::Membership);
                 if let Some(lookup) = &self.lookup {
                     lookup.hold(partitions.clone());
@@ -421,18 +577,28 @@ impl KafkaSource {
                 }
             }
             Note::Revoked(partitions) => {
+                // Revoked otherwise, they go to another member.
+                if self.assignment.is_eager() {
+                    self.note_stopped(&partitions);
+                }
                 self.assignment.revoke(&partitions);
                 self.events.push_back(SourceEvent::Revoked(partitions));
             }
             Note::Lost(partitions) => {
+                self.note_stopped(&partitions);
                 self.assignment.revoke(&partitions);
                 self.commits.forget(&partitions);
                 partitions.iter().for_each(|p| self.assignment.stop(p));
                 self.events.push_back(SourceEvent::Lost(partitions));
             }
             Note::Trouble(code, reason) => self.client_error(code, &reason),
-            Note::Fatal(error) => self.events.push_back(SourceEvent::Fatal(error)),
         }
+    }
+
+    fn note_stopped(&mut self, partitions: &[TopicPartition]) {
+        let now = Instant::now();
+        self.stopped
+            .extend(partitions.iter().map(|p| (p.clone(), now)));
     }
 
     fn client_error(&mut self, code: Code, reason: &str) {
@@ -450,8 +616,15 @@ impl KafkaSource {
                 );
                 self.troubled(from_reason(code, &reason), Until::Answers);
             }
+            // Shown once it is known whose assignor stands in the way.
+            Code::InconsistentGroupProtocol => {
+                self.joined = false;
+                if let Some(membership) = &self.membership {
+                    membership.refused(code, reason);
+                }
+                return;
+            }
             Code::GroupAuthorizationFailed
-            | Code::InconsistentGroupProtocol
             | Code::GroupMaxSizeReached
             | Code::InvalidGroupId
             | Code::InvalidSessionTimeout => {
@@ -512,16 +685,13 @@ impl KafkaSource {
     fn begin_close(&mut self) {
         self.notes.closing.store(true, Ordering::Relaxed);
         self.lookup = None;
+        self.membership = None;
         let Some(queues) = self.queues.take() else {
             return;
         };
         // A revoke that was noted and not answered would hold up the close for ever.
-        answer(
-            queues
-                .data
-                .consumer()
-                .incremental_unassign(&TopicPartitionList::new()),
-        );
+        let (consumer, eager) = (queues.data.consumer(), self.assignment.is_eager());
+        answer(tell(consumer, eager, Verb::AnswerRevoke, &[]));
         // Dropping the consumer leaves the group and waits for the brokers, for ever if need be: without a
         // thread for that the client is left as it is.
         let queues = ManuallyDrop::new(queues);
@@ -560,6 +730,7 @@ impl Source for KafkaSource {
         }
         self.hear_commits();
         self.collect_found();
+        self.collect_explained();
         events.extend(self.events.drain(..));
     }
 
@@ -612,13 +783,15 @@ impl Source for KafkaSource {
                     }
                     return;
                 }
-                let offset = message.offset();
-                if let Some(slot) = index.and_then(|index| assignment.accept(index, offset)) {
+                let (offset, leader_epoch) = (message.offset(), message.leader_epoch());
+                if let Some(slot) =
+                    index.and_then(|index| assignment.accept(index, offset, leader_epoch))
+                {
                     delivered += 1;
                     deliver(&Record {
                         slot,
                         offset,
-                        leader_epoch: message.leader_epoch(),
+                        leader_epoch,
                         timestamp_ms: message.timestamp_ms(),
                         key: message.key(),
                         value: message.value(),
@@ -665,6 +838,17 @@ impl Source for KafkaSource {
         let consumer = self.consumer()?;
         let looked_up = self.lookup.as_ref().and_then(|l| l.log_end(partition));
         seen_log_end(&consumer, partition).max(looked_up)
+    }
+
+    fn remarks(&mut self) -> Remarks {
+        let unexplained = || {
+            self.joined
+                .then(|| "the group has no partition for this worker".to_owned())
+        };
+        Remarks {
+            idle: self.idle.clone().or_else(unexplained),
+            stood_still: std::mem::take(&mut self.stood_still),
+        }
     }
 
     fn waker(&self) -> Waker {

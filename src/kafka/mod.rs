@@ -9,6 +9,9 @@
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time (pure) |
 //! | `position` | where a partition is read from at first (pure) |
+//! | `membership` | who is in the group, asked for beside the loop |
+//! | `explain` | what that means, in words (pure) |
+//! | `instance_lock` | an instance id is used by one process of this machine |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | `error` | the client's errors in our vocabulary |
@@ -21,8 +24,11 @@ mod commit;
 pub mod consumer;
 pub mod dead_letter;
 mod error;
+mod explain;
 mod ffi;
+mod instance_lock;
 mod lookup;
+mod membership;
 mod position;
 mod rebalance;
 

@@ -2,6 +2,9 @@
 //!
 //! The client takes any unassign that comes while a revoke is unanswered for the answer. So while one is
 //! pending nothing is told to the client; records of stopped partitions are filtered out meanwhile.
+//!
+//! Under an eager assignor the client takes nothing but whole assignments: whatever changes, everything is
+//! taken out and everything that is wanted is put in, each partition where it has come to.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,8 +20,8 @@ pub(super) type Index = usize;
 struct Held {
     partition: TopicPartition,
     slot: Slot,
-    /// Where to read from (offset, leader epoch of the record before it), if it is to be read.
-    wanted: Option<(i64, i32)>,
+    /// It is to be read, and hasn't failed.
+    wanted: bool,
     /// The client has it.
     assigned: bool,
     /// The client has it, but for an earlier start.
@@ -26,20 +29,26 @@ struct Held {
     /// What comes out of the client now belongs to the current start.
     live: bool,
     /// Nothing below is delivered (again): the client rewinds to its own idea of the position when it pauses
-    /// partitions during a rebalance.
+    /// partitions during a rebalance. Reading starts here.
     next: i64,
+    /// Leader epoch of the record before `next`, -1 if unknown.
+    leader_epoch: i32,
 }
 
-/// What is to be told to the client: first `unassign` (an empty list answers a revoke), then `assign`.
+/// What is to be told to the client: first `unassign`, then `assign`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub unassign: Option<Vec<Index>>,
+    /// A revoke waits for this as its answer, though nothing may be left to unassign.
+    pub answers: bool,
+    pub unassign: Vec<Index>,
     pub assign: Vec<Index>,
 }
 
 /// A worker's partitions.
 #[derive(Debug, Default)]
 pub(super) struct Assignment {
+    /// The client takes whole assignments only.
+    eager: bool,
     held: Vec<Held>,
     index: HashMap<Arc<str>, HashMap<i32, Index>>,
     /// An unanswered revoke: the partitions that are still to be released.
@@ -49,6 +58,23 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
+    /// Without partitions; `eager` if the group's assignor is.
+    pub fn new(eager: bool) -> Self {
+        Assignment {
+            eager,
+            ..Assignment::default()
+        }
+    }
+
+    pub fn is_eager(&self) -> bool {
+        self.eager
+    }
+
+    /// A revoke is waiting to be answered.
+    pub fn is_revoking(&self) -> bool {
+        self.revoking.is_some()
+    }
+
     pub fn index_of(&self, topic: &str, partition: i32) -> Option<Index> {
         self.index.get(topic)?.get(&partition).copied()
     }
@@ -62,10 +88,11 @@ impl Assignment {
         };
         let held = &mut self.held[index];
         held.slot = slot;
-        held.wanted = Some((offset, epoch));
+        held.wanted = true;
         held.stale = held.assigned;
         held.live = false;
         held.next = offset;
+        held.leader_epoch = epoch;
     }
 
     fn insert(&mut self, partition: &TopicPartition) -> Index {
@@ -73,11 +100,12 @@ impl Assignment {
         self.held.push(Held {
             partition: partition.clone(),
             slot: Slot(0),
-            wanted: None,
+            wanted: false,
             assigned: false,
             stale: false,
             live: false,
             next: 0,
+            leader_epoch: -1,
         });
         self.index
             .entry(partition.topic.clone())
@@ -89,15 +117,19 @@ impl Assignment {
     /// Nothing of the partition comes out any more.
     pub fn stop(&mut self, partition: &TopicPartition) {
         if let Some(index) = self.index_of(&partition.topic, partition.partition) {
-            self.dirty |= self.held[index].wanted.is_some();
-            self.held[index].wanted = None;
+            self.dirty |= std::mem::take(&mut self.held[index].wanted);
             self.held[index].live = false;
         }
     }
 
     /// The partition's delivery has failed: what still comes is ignored. Tells whether it was being read.
     pub fn fail(&mut self, index: Index) -> bool {
-        std::mem::take(&mut self.held[index].live)
+        let was_read = std::mem::take(&mut self.held[index].live);
+        if was_read {
+            self.held[index].wanted = false;
+            self.dirty = true;
+        }
+        was_read
     }
 
     /// The group wants these back, and waits for the answer.
@@ -129,22 +161,30 @@ impl Assignment {
         if !std::mem::take(&mut self.dirty) {
             return None;
         }
-        let chosen = |wanted: fn(&Held) -> bool| -> Vec<Index> {
+        let chosen = |wanted: &dyn Fn(&Held) -> bool| -> Vec<Index> {
             (0..self.held.len())
                 .filter(|i| wanted(&self.held[*i]))
                 .collect()
         };
-        let unassign = chosen(|h| h.assigned && (h.wanted.is_none() || h.stale));
-        let assign = chosen(|h| h.wanted.is_some() && (!h.assigned || h.stale));
-        let unassign = (answering || !unassign.is_empty()).then_some(unassign);
-        (unassign.is_some() || !assign.is_empty()).then_some(Plan { unassign, assign })
+        let mut unassign = chosen(&|h| h.assigned && (!h.wanted || h.stale));
+        let mut assign = chosen(&|h| h.wanted && (!h.assigned || h.stale));
+        if self.eager && (answering || !unassign.is_empty() || !assign.is_empty()) {
+            unassign = chosen(&|h| h.assigned);
+            assign = chosen(&|h| h.wanted);
+        }
+        let plan = Plan {
+            answers: answering,
+            unassign,
+            assign,
+        };
+        (plan != Plan::default()).then_some(plan)
     }
 
     /// The client was told to let these go; that answers a revoke.
     pub fn unassigned(&mut self, indices: &[Index]) {
         for index in indices {
-            self.held[*index].assigned = false;
-            self.held[*index].stale = false;
+            let held = &mut self.held[*index];
+            (held.assigned, held.stale, held.live) = (false, false, false);
         }
         self.revoking = None;
     }
@@ -162,17 +202,18 @@ impl Assignment {
     }
 
     /// Where to start reading: offset and leader epoch.
-    pub fn wanted(&self, index: Index) -> (i64, i32) {
-        self.held[index].wanted.unwrap_or((0, -1))
+    pub fn start_of(&self, index: Index) -> (i64, i32) {
+        (self.held[index].next, self.held[index].leader_epoch)
     }
 
     /// The slot of a record that is to be delivered: its partition is being read, and the record is new.
-    pub fn accept(&mut self, index: Index, offset: i64) -> Option<Slot> {
+    pub fn accept(&mut self, index: Index, offset: i64, leader_epoch: i32) -> Option<Slot> {
         let held = &mut self.held[index];
         if !held.live || offset < held.next {
             return None;
         }
         held.next = offset + 1;
+        held.leader_epoch = leader_epoch;
         Some(held.slot)
     }
 
@@ -195,7 +236,7 @@ mod tests {
         TopicPartition::new("t", partition)
     }
 
-    /// Performs a plan as the driver does; tells (unassigned, assigned) partition numbers.
+    /// Performs a plan as the driver does; tells (unassigned, if told so; assigned) partition numbers.
     fn perform(a: &mut Assignment) -> Option<(Option<Vec<i32>>, Vec<i32>)> {
         let plan = a.plan()?;
         let numbers = |a: &Assignment, indices: &[Index]| {
@@ -204,12 +245,13 @@ mod tests {
                 .map(|i| a.partition(*i).partition)
                 .collect::<Vec<_>>()
         };
+        let tells = plan.answers || !plan.unassign.is_empty();
         let done = (
-            plan.unassign.as_ref().map(|u| numbers(a, u)),
+            tells.then(|| numbers(a, &plan.unassign)),
             numbers(a, &plan.assign),
         );
-        if let Some(unassign) = &plan.unassign {
-            a.unassigned(unassign);
+        if tells {
+            a.unassigned(&plan.unassign);
         }
         a.assigned(&plan.assign);
         Some(done)
@@ -243,15 +285,15 @@ mod tests {
     fn nothing_of_a_stopped_partition_comes_out() {
         let mut a = Assignment::default();
         a.start(Slot(3), &p(1), 5, -1);
-        assert_eq!(a.accept(0, 5), None, "the client wasn't told yet");
+        assert_eq!(a.accept(0, 5, 3), None, "the client wasn't told yet");
         perform(&mut a);
-        assert_eq!(a.accept(0, 5), Some(Slot(3)));
+        assert_eq!(a.accept(0, 5, 3), Some(Slot(3)));
         a.stop(&p(1));
-        assert_eq!(a.accept(0, 6), None);
+        assert_eq!(a.accept(0, 6, 3), None);
         a.start(Slot(4), &p(1), 6, -1);
-        assert_eq!(a.accept(0, 6), None, "may still be from before the stop");
+        assert_eq!(a.accept(0, 6, 3), None, "may still be from before the stop");
         perform(&mut a);
-        assert_eq!(a.accept(0, 6), Some(Slot(4)));
+        assert_eq!(a.accept(0, 6, 3), Some(Slot(4)));
     }
 
     #[test]
@@ -261,7 +303,7 @@ mod tests {
         perform(&mut a);
         let delivered: Vec<i64> = [4, 5, 6, 9, 6, 9, 10]
             .into_iter()
-            .filter(|offset| a.accept(0, *offset).is_some())
+            .filter(|offset| a.accept(0, *offset, 3).is_some())
             .collect();
         assert_eq!(delivered, [5, 6, 9, 10]);
     }
@@ -276,8 +318,8 @@ mod tests {
         a.revoke(&[p(0), p(1)]);
         a.stop(&p(2));
         assert_eq!(perform(&mut a), None, "it would be taken for the answer");
-        assert_eq!(a.accept(2, 0), None, "but it is stopped");
-        assert_eq!(a.accept(3, 0), Some(Slot(3)), "and the others go on");
+        assert_eq!(a.accept(2, 0, 3), None, "but it is stopped");
+        assert_eq!(a.accept(3, 0, 3), Some(Slot(3)), "and the others go on");
         a.release(&[p(0)]);
         assert_eq!(perform(&mut a), None, "half an answer");
         a.release(&[p(1)]);
@@ -297,5 +339,53 @@ mod tests {
             "an empty answer"
         );
         assert_eq!(perform(&mut a), None, "once");
+    }
+
+    #[test]
+    fn an_eager_client_is_told_everything_each_time() {
+        let mut a = Assignment::new(true);
+        a.start(Slot(1), &p(1), 5, 7);
+        assert_eq!(perform(&mut a), Some((None, vec![1])));
+        assert_eq!(a.accept(0, 5, 8), Some(Slot(1)));
+        a.start(Slot(2), &p(2), 0, -1);
+        assert_eq!(perform(&mut a), Some((Some(vec![1]), vec![1, 2])));
+        assert_eq!(a.start_of(0), (6, 8), "it goes on where it has come to");
+        assert_eq!(a.accept(0, 5, 8), None, "once is enough");
+        assert_eq!(a.accept(0, 6, 8), Some(Slot(1)));
+        a.stop(&p(1));
+        assert_eq!(perform(&mut a), Some((Some(vec![1, 2]), vec![2])));
+        assert_eq!(perform(&mut a), None, "nothing has changed");
+        assert_eq!(a.accept(0, 7, 8), None, "it is stopped");
+    }
+
+    #[test]
+    fn an_eager_revoke_is_answered_once_all_is_released() {
+        let mut a = Assignment::new(true);
+        a.start(Slot(0), &p(0), 0, -1);
+        perform(&mut a);
+        a.revoke(&[p(0), p(1)]);
+        a.release(&[p(0)]);
+        assert_eq!(perform(&mut a), None, "the other isn't released yet");
+        a.release(&[p(1)]);
+        let plan = a.plan().expect("an answer");
+        assert!(plan.answers);
+        assert_eq!((plan.unassign.as_slice(), plan.assign.len()), (&[0][..], 0));
+        a.unassigned(&plan.unassign);
+        assert!(!a.is_revoking());
+        a.start(Slot(0), &p(0), 9, -1);
+        assert_eq!(perform(&mut a), Some((None, vec![0])), "it came back");
+    }
+
+    #[test]
+    fn a_partition_that_failed_is_not_put_in_again_with_the_others() {
+        let mut a = Assignment::new(true);
+        a.start(Slot(0), &p(0), 0, -1);
+        perform(&mut a);
+        assert!(a.fail(0));
+        assert!(!a.fail(0), "once");
+        a.start(Slot(1), &p(1), 0, -1);
+        assert_eq!(perform(&mut a), Some((Some(vec![0]), vec![1])));
+        a.start(Slot(0), &p(0), 0, -1);
+        assert_eq!(perform(&mut a), Some((Some(vec![1]), vec![0, 1])));
     }
 }

@@ -176,6 +176,7 @@ impl Reporter {
         &self,
         partitions: Vec<PartitionStatus>,
         dead_letters: Option<Error>,
+        idle: Option<String>,
         rebalances: u64,
         status: &Mutex<WorkerStatus>,
     ) {
@@ -187,7 +188,8 @@ impl Reporter {
             "running"
         }
         .to_owned();
-        status.reason = dead_letters.map(|why| format!("dead letter topic: {why}"));
+        let letters = dead_letters.map(|why| format!("dead letter topic: {why}"));
+        status.reason = letters.or(idle.filter(|_| partitions.is_empty()));
         status.partitions = partitions;
         status.beat_ms = Some(unix_ms());
         status.rebalances = rebalances;

@@ -104,6 +104,15 @@ pub struct Commit {
     pub metadata: String,
 }
 
+/// What a source remarks about its membership, for people and dashboards; decides nothing.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// Why the group has no partition for this worker.
+    pub idle: Option<String>,
+    /// How long rebalances have held up partitions that are read again, since last asked.
+    pub stood_still: Vec<Duration>,
+}
+
 /// A consumer: one worker's own. Nothing here blocks longer than it says.
 pub trait Source {
     /// Serves the client's main queue (heartbeats, rebalances, callbacks) without waiting.
@@ -136,6 +145,11 @@ pub trait Source {
 
     /// The log end offset of a started partition, as last seen.
     fn log_end(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// What is worth knowing besides.
+    fn remarks(&mut self) -> Remarks {
+        Remarks::default()
+    }
 
     /// Ends a wait in `take` early, from any thread.
     fn waker(&self) -> Waker;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use crate::backoff::Backoff;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
@@ -24,6 +24,9 @@ use crate::pipeline::source::Source;
 use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
 use crate::sinks::Connector;
 use crate::status::{CircuitState, PartitionState, SinkHealth, SinkStatus, WorkerStatus};
+
+/// How long to wait where only a command ends the wait.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// Makes the parts of one sink, again after each failure.
 pub trait Makers: Send + Sync {
@@ -180,7 +183,7 @@ impl WorkerHandle {
             match command {
                 Command::ShutDown(_) => return true,
                 Command::Release(partition, reply) => {
-                    let answer = format!("{partition} isn't held: the worker is restarting");
+                    let answer = format!("{partition} isn't held: the worker isn't running");
                     let _ = reply.try_send(Err(Error::unavailable(answer)));
                 }
             }
@@ -199,7 +202,7 @@ impl SinkHandle {
         }
     }
 
-    /// Runs one worker until a shutdown; restarts it after whatever else ends it. Whether it ended clean.
+    /// Runs one worker until a shutdown; restarts it after whatever else ends it but a fence. Whether it ended clean.
     fn supervise(&self, worker: usize) -> bool {
         let handle = &self.workers[worker];
         let sink = &*self.plan.name;
@@ -221,6 +224,14 @@ impl SinkHandle {
             if handle.mailbox.is_shutting_down() {
                 // Not back into the group: another may have our place already.
                 error!(sink, worker, "failed while shutting down: {why}");
+                handle.show("stopped", None);
+                return false;
+            }
+            if why.kind == Kind::Fenced {
+                // Coming back would fence the other, which would come back in turn, for ever.
+                error!(sink, worker, "fenced, not restarting: {why}");
+                handle.show("fenced", Some(why.to_string()));
+                while !handle.ends_within(LONG) {}
                 handle.show("stopped", None);
                 return false;
             }
@@ -300,6 +311,8 @@ fn sum_up(health: &SinkHealth, workers: &[WorkerStatus]) -> (String, Option<Stri
         ("stuck", partition.reason.clone())
     } else if health.circuit != CircuitState::Closed {
         ("waiting", health.reason.clone())
+    } else if let Some(worker) = in_state("fenced") {
+        ("fenced", worker.reason.clone())
     } else if let Some(worker) = in_state("restarting") {
         ("restarting", worker.reason.clone())
     } else if let Some(worker) = workers.iter().find(|worker| worker.kafka_error.is_some()) {

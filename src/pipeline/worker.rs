@@ -256,8 +256,14 @@ impl Worker {
             .as_ref()
             .and_then(|letters| letters.trouble());
         let rebalances = self.control.rebalances();
+        let remarks = self.source.remarks();
+        for still in remarks.stood_still {
+            self.metrics
+                .stood_still_seconds
+                .observe(still.as_secs_f64());
+        }
         self.reporter
-            .publish(partitions, letters, rebalances, &self.status);
+            .publish(partitions, letters, remarks.idle, rebalances, &self.status);
     }
 
     /// Does what the control has decided, in its order.

@@ -61,6 +61,12 @@ pub struct Member {
     pub broken: Vec<(i32, Broken)>,
     pub committed: Vec<(u64, Result<(), Error>)>,
     pub troubles: Vec<Option<Error>>,
+    /// Its client is beyond repair; a test that doesn't expect it ends.
+    pub fatal: Option<Error>,
+    pub may_end: bool,
+    /// What it remarked.
+    pub idle: Option<String>,
+    pub stood_still: Vec<Duration>,
     pub seen: Vec<Seen>,
     /// Next offsets to commit, of what is held.
     next: BTreeMap<i32, (i64, i32)>,
@@ -83,6 +89,10 @@ impl Member {
             broken: Vec::new(),
             committed: Vec::new(),
             troubles: Vec::new(),
+            fatal: None,
+            may_end: false,
+            idle: None,
+            stood_still: Vec::new(),
             seen: Vec::new(),
             next: BTreeMap::new(),
             leaving: None,
@@ -146,6 +156,9 @@ impl Member {
         for event in events {
             self.hear(event);
         }
+        let remarks = self.source.remarks();
+        self.idle = remarks.idle;
+        self.stood_still.extend(remarks.stood_still);
         let (seen, next) = (&mut self.seen, &mut self.next);
         self.source
             .take(2_048, Duration::from_millis(5), &mut |record| {
@@ -202,6 +215,7 @@ impl Member {
                 self.broken.push((partition.partition, why));
             }
             SourceEvent::Trouble(trouble) => self.troubles.push(trouble),
+            SourceEvent::Fatal(error) if self.may_end => self.fatal = Some(error),
             SourceEvent::Fatal(error) => panic!("fatal: {error}"),
         }
     }

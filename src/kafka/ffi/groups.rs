@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::admin;
@@ -162,4 +162,18 @@ unsafe fn text(start: *const c_char) -> String {
     }
     // SAFETY: a C string (the caller's promise), which is copied.
     unsafe { CStr::from_ptr(start).to_string_lossy().into_owned() }
+}
+
+/// The id that the coordinator gave this member; empty while it is in no group.
+pub(in crate::kafka) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> String {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client is alive; the text is ours, is copied, and freed once by its own allocator.
+    unsafe {
+        let id = sys::rd_kafka_memberid(client);
+        let copied = text(id);
+        if !id.is_null() {
+            sys::rd_kafka_mem_free(client, id.cast());
+        }
+        copied
+    }
 }

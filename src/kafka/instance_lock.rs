@@ -1,0 +1,145 @@
+//! A lock that keeps two processes of this machine from using one instance id: they would fence each other.
+//!
+//! The lock is the operating system's, on an open file, so it goes when its process does, however it ends. The
+//! file stays; it tells who has the lock.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::client::instance_id;
+use crate::config::settings::KafkaSettings;
+use crate::error::Error;
+
+/// Held as long as the instance id is used.
+#[derive(Debug)]
+pub(super) struct InstanceLock {
+    _file: File,
+}
+
+/// Takes the lock of a worker's instance id; none if it has no such id.
+pub(super) fn lock(settings: &KafkaSettings, worker: usize) -> Result<Option<InstanceLock>, Error> {
+    let Some(instance) = instance_id(settings, worker) else {
+        return Ok(None);
+    };
+    let folder = settings.state_dir.clone();
+    let folder = folder.unwrap_or_else(std::env::temp_dir);
+    std::fs::create_dir_all(&folder).map_err(|why| cannot(&folder, &why))?;
+    let path = folder.join(file_name(settings, &instance));
+    take(&path, &instance, &settings.group_id).map(Some)
+}
+
+fn take(path: &PathBuf, instance: &str, group: &str) -> Result<InstanceLock, Error> {
+    let failed = |why: std::io::Error| cannot(path, &why);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = holder(&mut file);
+            return Err(Error::misconfigured(format!(
+                "kafka.group_instance_id {instance:?} of group {group} is used by another process of this \
+                 machine{holder}: stop that, or give each an id of its own; tried again until it is free (the \
+                 lock is {})",
+                path.display()
+            )));
+        }
+        Err(TryLockError::Error(why)) => return Err(failed(why)),
+    }
+    let noted = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    noted.map_err(failed)?;
+    Ok(InstanceLock { _file: file })
+}
+
+fn cannot(path: &Path, why: &std::io::Error) -> Error {
+    Error::misconfigured(format!(
+        "the lock of kafka.group_instance_id can't be taken: {}: {why}; set kafka.state_dir to a folder that \
+         this process may write",
+        path.display()
+    ))
+}
+
+/// Who has the lock, if it has noted that yet.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.take(32).read_to_string(&mut text));
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => format!(" (pid {pid})"),
+        _ => String::new(),
+    }
+}
+
+/// One name for one id in one group of one cluster, however its brokers are listed.
+fn file_name(settings: &KafkaSettings, instance: &str) -> String {
+    let brokers = settings.bootstrap_servers.split(',').map(str::trim);
+    let mut parts: Vec<&str> = brokers.filter(|broker| !broker.is_empty()).collect();
+    parts.sort_unstable();
+    parts.extend([&*settings.group_id, instance]);
+    format!("outflow-instance-{:016x}.lock", digest(&parts.join("\n")))
+}
+
+/// FNV-1a: the same in every version of outflow, which the standard library doesn't promise for its hashes.
+fn digest(text: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::tests::settings;
+    use super::*;
+
+    fn with_id(dir: &Path, id: &str) -> KafkaSettings {
+        let mut settings = settings(&[]);
+        settings.state_dir = Some(dir.to_owned());
+        settings.group_instance_id = Some(id.to_owned());
+        settings
+    }
+
+    #[test]
+    fn an_instance_id_is_used_once_at_a_time() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let settings = with_id(dir.path(), "pod-1");
+        let held = lock(&settings, 0).expect("free").expect("a lock");
+        let refused = lock(&settings, 0).expect_err("held").what;
+        for part in ["pod-1", &format!("pid {}", std::process::id()), "group"] {
+            assert!(refused.contains(part), "{part} isn't in {refused}");
+        }
+        let others = [
+            lock(&settings, 1).expect("another worker"),
+            lock(&with_id(dir.path(), "pod-2"), 0).expect("another id"),
+        ];
+        assert!(others.iter().all(Option::is_some));
+        drop(held);
+        assert!(lock(&settings, 0).expect("free again").is_some());
+    }
+
+    #[test]
+    fn the_order_of_the_brokers_does_not_matter() {
+        let mut a = settings(&[]);
+        a.bootstrap_servers = "a:1, b:2".into();
+        let mut b = settings(&[]);
+        b.bootstrap_servers = "b:2,a:1".into();
+        assert_eq!(file_name(&a, "x"), file_name(&b, "x"));
+        assert_ne!(file_name(&a, "x"), file_name(&a, "y"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_said_with_the_key() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        let error = lock(&with_id(&file, "pod-1"), 0).expect_err("no folder");
+        assert!(error.what.contains("kafka.state_dir"), "{error}");
+        assert!(lock(&settings(&[]), 0).expect("no id").is_none());
+    }
+}
