@@ -139,6 +139,9 @@ pub fn consumer_config(
     config
 }
 
+/// librdkafka lets `message.max.bytes`, and so a fetch, be no less.
+const LEAST_FETCH: u64 = 1_000;
+
 /// What the user says of fetching and queueing, as far as the budget allows; all of it otherwise.
 fn keep_within(config: &mut ClientConfig, budget: Budget) {
     for (name, limit) in budget.limits() {
@@ -146,12 +149,13 @@ fn keep_within(config: &mut ClientConfig, budget: Budget) {
         let value = match name {
             // Enough is what is there, unless the user wants to wait for more.
             "fetch.min.bytes" => wanted.unwrap_or(1).min(limit),
+            "fetch.max.bytes" => wanted.map_or(limit, |wanted| wanted.clamp(LEAST_FETCH, limit)),
             _ => wanted.map_or(limit, |wanted| wanted.min(limit)),
         };
         config.set(name, value.to_string());
     }
     // A producer's property, but the client wants a fetch to be no smaller.
-    let fetch = config.get("fetch.max.bytes").unwrap_or("1000").to_owned();
+    let fetch = config.get("fetch.max.bytes").unwrap_or_default().to_owned();
     config.set("message.max.bytes", fetch);
 }
 

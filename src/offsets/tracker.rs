@@ -44,8 +44,8 @@ pub struct Tracker {
     leader_epochs: VecDeque<(i64, i32)>,
     /// The last range that the source passed without a record in it, see [`Tracker::reach`].
     hole: Option<Range>,
-    /// What was committable when an earlier hole was forgotten.
-    floor: i64,
+    /// The position when an earlier hole was forgotten.
+    floor: Range,
 }
 
 impl Tracker {
@@ -58,7 +58,7 @@ impl Tracker {
             held: BTreeSet::new(),
             leader_epochs: VecDeque::new(),
             hole: None,
-            floor: resume,
+            floor: Range::new(resume, resume),
         }
     }
 
@@ -83,7 +83,7 @@ impl Tracker {
     /// aborted records, what compaction took): once all records before are final, so is the hole.
     pub fn reach(&mut self, offset: i64) {
         if offset > self.next {
-            self.floor = self.committable();
+            self.floor = self.position();
             self.hole = Some(Range::new(self.next, offset));
             self.next = offset;
         }
@@ -130,13 +130,26 @@ impl Tracker {
 
     /// The offset that may be committed: everything below it is final.
     pub fn committable(&self) -> i64 {
+        self.position().end
+    }
+
+    /// Everything from here to the committable offset is known to be no record.
+    pub fn records_end(&self) -> i64 {
+        self.position().first
+    }
+
+    /// The end of what is final, with the hole behind it.
+    fn position(&self) -> Range {
         let held = self.held.first().copied().unwrap_or(i64::MAX);
         let end = self.frontier.min(held);
-        let end = match self.hole {
-            Some(hole) if hole.first == end => hole.end,
-            _ => end,
+        let position = match self.hole {
+            Some(hole) if hole.first == end => hole,
+            _ => Range::new(end, end),
         };
-        end.max(self.floor)
+        match position.end < self.floor.end {
+            true => self.floor,
+            false => position,
+        }
     }
 
     /// The leader epoch of the record before [`Tracker::committable`], -1 if unknown.

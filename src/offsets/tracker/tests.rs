@@ -164,6 +164,20 @@ fn a_hole_at_the_end_of_the_log_is_passed_once_all_before_it_is_final() {
 }
 
 #[test]
+fn the_end_of_the_records_before_the_committable_offset_is_remembered() {
+    let mut tracker = Tracker::resume_at(0);
+    tracker.take(0, 0);
+    tracker.ack(Range::new(0, 1)).unwrap();
+    tracker.reach(2);
+    assert_eq!((tracker.records_end(), tracker.committable()), (1, 2));
+    tracker.take(2, 0);
+    tracker.reach(4);
+    assert_eq!((tracker.records_end(), tracker.committable()), (1, 2));
+    tracker.ack(Range::new(1, 3)).unwrap();
+    assert_eq!((tracker.records_end(), tracker.committable()), (3, 4));
+}
+
+#[test]
 fn a_record_delivered_twice_is_taken_once() {
     let mut tracker = Tracker::resume_at(3);
     assert!(!tracker.take(2, 0));

@@ -129,6 +129,10 @@ impl Control {
                 .tracker
                 .as_ref()
                 .filter(|t| t.committable() == offset);
+            let records_end = match tracker {
+                Some(tracker) => Some(tracker.records_end()).filter(|end| *end < offset),
+                None => partition.found_records_end(offset),
+            };
             Some(Commit {
                 partition: partition.id.clone(),
                 offset,
@@ -140,7 +144,7 @@ impl Control {
                 metadata: partition
                     .location
                     .as_ref()
-                    .map(Metadata::of)
+                    .map(|location| Metadata::of(location, records_end))
                     .unwrap_or_default(),
             })
         });

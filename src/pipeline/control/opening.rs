@@ -8,7 +8,7 @@ use super::{Action, Control, Notice};
 use crate::config::settings::OffsetLost;
 use crate::error::Error;
 use crate::offsets::{Epoch, TopicPartition, Tracker};
-use crate::pipeline::source::Location;
+use crate::pipeline::source::{Committed, Location};
 use crate::sinks::{Assignment, Slot};
 
 /// Longest wait before a partition is opened again after the sink lost work: an outage that shows only in
@@ -128,9 +128,14 @@ impl Control {
             .committed
             .as_ref()
             .map(|committed| committed.offset);
+        let mut records_end = location
+            .committed
+            .as_ref()
+            .and_then(Metadata::records_end_of);
         let start = match partition.sent_back_to.take() {
             Some(offset) => {
                 partition.committed = None;
+                records_end = None;
                 partition.floor = None;
                 partition.tracker = None;
                 offset
@@ -152,7 +157,7 @@ impl Control {
             topic_id: location.topic_id.as_str().into(),
             num_partitions: location.num_partitions,
             group,
-            committed: partition.committed,
+            committed: records_end.or(partition.committed),
             start,
             log_start: location.log_start,
             log_end: location.log_end,
@@ -376,6 +381,10 @@ impl Control {
 pub(super) struct Metadata {
     topic_id: String,
     partitions: i32,
+    /// Everything from here to the committed offset was seen to be no record: a sink whose own log ends here
+    /// misses nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    records_end: Option<i64>,
 }
 
 impl Metadata {
@@ -383,12 +392,23 @@ impl Metadata {
         Metadata {
             topic_id: location.topic_id.clone(),
             partitions: location.num_partitions,
+            records_end: None,
         }
     }
 
     /// As it is committed.
-    pub fn of(location: &Location) -> String {
-        serde_json::to_string(&Metadata::new(location)).unwrap_or_default()
+    pub fn of(location: &Location, records_end: Option<i64>) -> String {
+        let metadata = Metadata {
+            records_end,
+            ..Metadata::new(location)
+        };
+        serde_json::to_string(&metadata).unwrap_or_default()
+    }
+
+    /// Where the records before a committed offset end, if that is earlier.
+    pub fn records_end_of(committed: &Committed) -> Option<i64> {
+        let end = Metadata::parse(&committed.metadata)?.records_end?;
+        (end < committed.offset).then_some(end)
     }
 
     /// `None` for metadata that others wrote.
