@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use testbed::{Error, Result, Stub};
 
-/// A pause longer than this many of a partition's usual intervals, and than a second, is standing still.
-const INTERVALS: u32 = 3;
 /// All must flow for so long before the next event, and after one, to count as settled.
 const CALM: Duration = Duration::from_secs(4);
 /// The longest that anything may take: two sessions and their rebalances.
@@ -32,13 +30,12 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    /// For so many partitions that share so many records a second.
-    pub fn new(num_partitions: usize, rate: u32) -> Self {
-        let usual = Duration::from_secs_f64(num_partitions as f64 / f64::from(rate.max(1)));
+    /// For so many partitions; a pause longer than `still` is standing still.
+    pub fn new(num_partitions: usize, still: Duration) -> Self {
         Gaps {
             last: vec![None; num_partitions],
             longest: vec![Duration::ZERO; num_partitions],
-            still: (usual * INTERVALS).max(Duration::from_secs(1)),
+            still,
         }
     }
 

@@ -24,8 +24,11 @@ pub struct Options {
     #[arg(long, default_value_t = 1_000)]
     partitions: usize,
     /// Records a second, over all partitions in turn
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 2_000)]
     rate: u32,
+    /// A partition without a record for so many seconds stands still; more on a machine that is busy
+    #[arg(long, default_value_t = 2.0)]
+    still: f64,
     /// Which ways to take, by the words of the table's first column; all by default
     #[arg(long)]
     only: Vec<String>,
@@ -97,8 +100,8 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let _ = writeln!(
         out,
-        "\n{} partitions, three members, {} records/s\n",
-        options.partitions, options.rate
+        "\n{} partitions, three members, {} records/s; still is {} s or more\n",
+        options.partitions, options.rate, options.still
     );
     print(&mut out, &rows);
     let shares = shares::table(&binary, &kafka)?;
@@ -162,7 +165,7 @@ fn measure(
         group.start(member)?;
     }
     let load = load(&kafka.bootstrap(), &topic, options)?;
-    let mut gaps = Gaps::new(options.partitions, options.rate);
+    let mut gaps = Gaps::new(options.partitions, Duration::from_secs_f64(options.still));
     gaps.wait_for_all(&stub, Duration::from_secs(120))?;
     group.wait_balanced(options.partitions)?;
     let mut out = std::io::stdout();
