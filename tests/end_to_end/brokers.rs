@@ -33,7 +33,18 @@ fn the_death_of_the_groups_coordinator_under_load_costs_nothing_doubles_nothing_
         .unwrap();
         // On with two brokers, and then with three again.
         for name in ["elasticsearch", "hdfs"] {
-            stage.wait_committed(name, stage.committed(name) + 2_000);
+            let wanted = stage.committed(name) + 2_000;
+            let what = format!("{name} goes on with two brokers");
+            wait_until(&what, PATIENCE, || match stage.committed(name) {
+                committed if committed >= wanted => Ok(()),
+                committed => Err(format!(
+                    "{committed} of {} produced\n{:#}\n{}",
+                    load.num_acked(),
+                    outflow.status().unwrap_or_default(),
+                    outflow.log()
+                )),
+            })
+            .unwrap();
         }
         node.heal().unwrap();
     }

@@ -23,7 +23,13 @@ fn an_outage_three_times_the_poll_interval_under_back_pressure_causes_no_rebalan
     stage.top = "memory = \"32MiB\"".into();
     stage.elasticsearch_more = "max_batch_bytes = \"1MiB\"".into();
     let outflow = stage.run(Sinks::Elasticsearch);
-    let rebalances = num_rebalances(&outflow);
+    // The first assignment counts, too, a moment after it is there.
+    let joined = |outflow: &Outflow| match num_rebalances(outflow) {
+        0.0 => Err("none yet".to_owned()),
+        num => Ok(num),
+    };
+    let counted = || joined(&outflow);
+    let rebalances = wait_until("the first assignment is counted", PATIENCE, counted).unwrap();
     cluster.elasticsearch.node().kill().unwrap();
     // 80 MB: more than twice what the process may hold.
     let producer = Producer::new(&cluster.kafka.bootstrap()).unwrap();
