@@ -9,16 +9,16 @@ const CALM: Duration = Duration::from_secs(4);
 /// The longest that anything may take: two sessions and their rebalances.
 const LONGEST: Duration = Duration::from_secs(150);
 
-/// How partitions stood still in one event.
+/// How partitions stood still in one event: each partition's longest pause between two records.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stood {
-    /// How many did.
+    /// How many paused for longer than the threshold.
     pub num: usize,
-    /// Half of those stood still for no longer than this.
+    /// Half of all partitions paused for no longer than this.
     pub p50: Duration,
-    /// 99 of 100 of those.
+    /// 99 of 100.
     pub p99: Duration,
-    /// The one that stood longest.
+    /// The one that paused longest.
     pub longest: Duration,
 }
 
@@ -88,19 +88,14 @@ impl Gaps {
                 return Err(Error::new(format!("{num} partitions stand still for good")));
             }
         }
-        let mut stood: Vec<_> = self
-            .longest
-            .iter()
-            .copied()
-            .filter(|gap| *gap > self.still)
-            .collect();
-        stood.sort_unstable();
+        let mut pauses = self.longest.clone();
+        pauses.sort_unstable();
         let at = |per_cent: usize| {
-            let index = (stood.len() * per_cent).div_ceil(100).max(1) - 1;
-            stood.get(index).copied().unwrap_or_default()
+            let index = (pauses.len() * per_cent).div_ceil(100).max(1) - 1;
+            pauses.get(index).copied().unwrap_or_default()
         };
         Ok(Stood {
-            num: stood.len(),
+            num: pauses.iter().filter(|pause| **pause > self.still).count(),
             p50: at(50),
             p99: at(99),
             longest: at(100),

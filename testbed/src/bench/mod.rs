@@ -100,8 +100,11 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let _ = writeln!(
         out,
-        "\n{} partitions, three members, {} records/s; still is {} s or more\n",
-        options.partitions, options.rate, options.still
+        "\n{} partitions, three members, a record of each every {:.1} s; each partition's longest pause; still is \
+         more than {} s\n",
+        options.partitions,
+        options.partitions as f64 / f64::from(options.rate.max(1)),
+        options.still
     );
     print(&mut out, &rows);
     let shares = shares::table(&binary, &kafka)?;
