@@ -8,6 +8,7 @@ mod end_to_end {
     mod brokers;
     mod compaction;
     mod kills;
+    mod members;
     mod membership;
     mod outages;
     mod rebalances;

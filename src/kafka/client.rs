@@ -172,7 +172,16 @@ pub(super) fn instance_id(settings: &KafkaSettings, worker: usize) -> Option<Str
 /// `group.id` all the same) and commits nothing. Uncommitted records are read too: the wanted offset is
 /// exact, and was delivered once.
 pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
-    let mut config = common(&format!("outflow-{sink}-dead-letter-reader"));
+    groupless_config(settings, &format!("outflow-{sink}-dead-letter-reader"))
+}
+
+/// The configuration of the client that asks who is in the group; it isn't itself.
+pub(super) fn asker_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
+    groupless_config(settings, &format!("outflow-{sink}-members"))
+}
+
+fn groupless_config(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
+    let mut config = common(client_id);
     config
         .set("fetch.queue.backoff.ms", "20")
         .set("fetch.wait.max.ms", "100")

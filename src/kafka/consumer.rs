@@ -5,7 +5,7 @@
 //! The group's assignment isn't what the client reads: a partition is added to the client's assignment by
 //! `start` and taken out by `stop` (docs/adr/0002-start-and-stop-instead-of-pause-and-seek.md).
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,7 +19,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
-use super::client::{consumer_config, creation_error, instance_id};
+use super::client::{asker_config, consumer_config, creation_error, instance_id};
 use super::commit::{Commits, Next};
 use super::error::{from_code, from_kafka, from_reason, kind};
 use super::ffi::cluster::seen_log_end;
@@ -28,8 +28,9 @@ use super::ffi::list::{self, Entry};
 use super::ffi::queue::{DataQueue, Message};
 use super::instance_lock::{self, InstanceLock};
 use super::lookup::{About, Found, Lookup};
-use super::membership::{self, Explained, Membership};
+use super::membership::{self, Membership};
 use super::rebalance::Assignment;
+use super::standing::{Said, Standing};
 use crate::config::settings::{GroupProtocol, KafkaSettings};
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, TopicPartition};
@@ -40,8 +41,6 @@ use crate::sinks::{Record, Slot, Waker};
 const MOST_EVENTS: usize = 1_000;
 /// An eager client is told changes at most this often; longer than a fetch waits for records.
 const BETWEEN_ASSIGNMENTS: Duration = Duration::from_millis(250);
-/// How long the end of a client may wait for its explanation.
-const EXPLAINING: Duration = Duration::from_secs(5);
 
 /// What a callback noted.
 enum Note {
@@ -233,16 +232,8 @@ pub struct KafkaSource {
     /// Ends of logs that the last `take` has come to.
     ends: Vec<(Slot, i64)>,
     trouble: Option<(Error, Until)>,
-    membership: Option<Membership>,
-    /// The group has taken us, and hasn't refused us since.
-    joined: bool,
-    /// Why the group has nothing for us.
-    idle: Option<String>,
-    /// The client is beyond repair; said once it is explained, or at this time as it is.
-    ending: Option<(Error, Instant)>,
-    /// Partitions that a rebalance has stopped, until they are read again or go to another member.
-    stopped: HashMap<TopicPartition, Instant>,
-    stood_still: Vec<Duration>,
+    /// None once it is closed.
+    standing: Option<Standing>,
     /// The last thing that a broker's connection said, to explain that all are down.
     last_transport: String,
     /// The client may still be stopping partitions, which undoes their forwarding.
@@ -283,6 +274,7 @@ impl KafkaSource {
         let lookup = Lookup::spawn(Arc::downgrade(&consumer), data.yielder(), about)
             .map_err(|error| Error::unavailable(format!("no thread for Kafka lookups: {error}")))?;
         let about = membership::About {
+            config: asker_config(settings, sink),
             sink: sink.to_owned(),
             worker,
             group: settings.group_id.clone(),
@@ -313,12 +305,7 @@ impl KafkaSource {
             events: VecDeque::new(),
             ends: Vec::new(),
             trouble: None,
-            membership: Some(membership),
-            joined: false,
-            idle: None,
-            ending: None,
-            stopped: HashMap::new(),
-            stood_still: Vec::new(),
+            standing: Some(Standing::new(membership)),
             last_transport: String::new(),
             stopping: false,
         };
@@ -351,7 +338,7 @@ impl KafkaSource {
         let Some(plan) = self.assignment.plan() else {
             return;
         };
-        self.told = Some(Instant::now());
+        self.told = (!plan.assign.is_empty()).then(Instant::now);
         let eager = self.assignment.is_eager();
         if plan.answers || !plan.unassign.is_empty() {
             let verb = match plan.answers {
@@ -406,26 +393,14 @@ impl KafkaSource {
             }
         }
         self.assignment.assigned(indices);
-        self.read_again(&entries);
+        if let Some(standing) = &mut self.standing {
+            standing.read(entries.iter().map(|entry| &entry.partition));
+        }
         if let Err(error) = tell(consumer, self.assignment.is_eager(), Verb::Assign, &entries) {
             let error = from_kafka(&error, "Kafka: the client doesn't take the partition");
             for index in indices {
                 self.broken(*index, Broken::Other(error.clone()));
             }
-        }
-    }
-
-    /// Notes how long a rebalance has held these up.
-    fn read_again(&mut self, entries: &[Entry]) {
-        let before = self.stood_still.len();
-        let stopped = entries
-            .iter()
-            .filter_map(|entry| self.stopped.remove(&entry.partition));
-        self.stood_still.extend(stopped.map(|at| at.elapsed()));
-        let again = &self.stood_still[before..];
-        if let Some(longest) = again.iter().max() {
-            let num = again.len();
-            tracing::info!("{num} partitions are read again, they stood still for {longest:.1?}");
         }
     }
 
@@ -504,7 +479,9 @@ impl KafkaSource {
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     let reason = consumer.client().fatal_error().map(|(_, reason)| reason);
-                    self.fatal(code, &reason.unwrap_or_default());
+                    if let Some(standing) = &mut self.standing {
+                        standing.fatal(code, &reason.unwrap_or_default());
+                    }
                 }
                 // Told to the context with its reason.
                 Some(Err(_)) => {}
@@ -514,60 +491,22 @@ impl KafkaSource {
         }
     }
 
-    /// The client is beyond repair. Who has our instance id is found out first.
-    fn fatal(&mut self, code: Code, reason: &str) {
-        let error = from_reason(code, reason);
-        match &self.membership {
-            _ if self.ending.is_some() => {}
-            Some(membership)
-                if matches!(code, Code::FencedInstanceId | Code::UnreleasedInstanceId) =>
-            {
-                membership.refused(code, reason);
-                self.ending = Some((error, Instant::now() + EXPLAINING));
+    fn hear_standing(&mut self) {
+        let said = self.standing.as_mut().map(Standing::said);
+        for said in said.unwrap_or_default() {
+            match said {
+                Said::Refused(error) => self.troubled(error, Until::Membership),
+                Said::Fatal(error) => self.events.push_back(SourceEvent::Fatal(error)),
             }
-            _ => self.events.push_back(SourceEvent::Fatal(error)),
-        }
-    }
-
-    fn collect_explained(&mut self) {
-        while let Some(explained) = self.membership.as_ref().and_then(Membership::explained) {
-            match explained {
-                Explained::Idle(why) => self.idle = why,
-                Explained::Refused(Code::InconsistentGroupProtocol, error) if !self.joined => {
-                    self.troubled(error, Until::Membership);
-                }
-                Explained::Refused(_, error) => {
-                    if let Some((why, _)) = &mut self.ending {
-                        *why = error;
-                        self.end();
-                    }
-                }
-            }
-        }
-        if self
-            .ending
-            .as_ref()
-            .is_some_and(|(_, by)| *by <= Instant::now())
-        {
-            self.end();
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some((why, _)) = self.ending.take() {
-            self.events.push_back(SourceEvent::Fatal(why));
         }
     }
 
     fn handle(&mut self, note: Note) {
-        if let (Some(membership), false) = (&self.membership, matches!(note, Note::Trouble(..))) {
-            membership.rebalanced();
-        }
         match note {
             Note::Assigned(partitions) => {
-                self.joined = true;
-                let came: BTreeSet<&TopicPartition> = partitions.iter().collect();
-                self.stopped.retain(|partition, _| came.contains(partition));
+                if let Some(standing) = &mut self.standing {
+                    standing.assigned(&partitions);
+                }
                 self.well(Until::Membership);
                 if let Some(lookup) = &self.lookup {
                     lookup.hold(partitions.clone());
@@ -577,15 +516,12 @@ impl KafkaSource {
                 }
             }
             Note::Revoked(partitions) => {
-                // Revoked otherwise, they go to another member.
-                if self.assignment.is_eager() {
-                    self.note_stopped(&partitions);
-                }
+                self.went(&partitions, self.assignment.is_eager());
                 self.assignment.revoke(&partitions);
                 self.events.push_back(SourceEvent::Revoked(partitions));
             }
             Note::Lost(partitions) => {
-                self.note_stopped(&partitions);
+                self.went(&partitions, true);
                 self.assignment.revoke(&partitions);
                 self.commits.forget(&partitions);
                 partitions.iter().for_each(|p| self.assignment.stop(p));
@@ -595,10 +531,10 @@ impl KafkaSource {
         }
     }
 
-    fn note_stopped(&mut self, partitions: &[TopicPartition]) {
-        let now = Instant::now();
-        self.stopped
-            .extend(partitions.iter().map(|p| (p.clone(), now)));
+    fn went(&mut self, partitions: &[TopicPartition], may_return: bool) {
+        if let Some(standing) = &mut self.standing {
+            standing.went(partitions, may_return);
+        }
     }
 
     fn client_error(&mut self, code: Code, reason: &str) {
@@ -618,9 +554,8 @@ impl KafkaSource {
             }
             // Shown once it is known whose assignor stands in the way.
             Code::InconsistentGroupProtocol => {
-                self.joined = false;
-                if let Some(membership) = &self.membership {
-                    membership.refused(code, reason);
+                if let Some(standing) = &mut self.standing {
+                    standing.refused(code, reason);
                 }
                 return;
             }
@@ -630,6 +565,8 @@ impl KafkaSource {
             | Code::InvalidSessionTimeout => {
                 self.troubled(from_reason(code, reason), Until::Membership)
             }
+            // The client ends of these; they are said with their explanation.
+            Code::FencedInstanceId | Code::UnreleasedInstanceId => return,
             // The revoke that follows says what is lost.
             Code::PollExceeded => tracing::warn!("librdkafka: {reason}"),
             _ => self.troubled(from_reason(code, reason), Until::Answers),
@@ -685,7 +622,7 @@ impl KafkaSource {
     fn begin_close(&mut self) {
         self.notes.closing.store(true, Ordering::Relaxed);
         self.lookup = None;
-        self.membership = None;
+        self.standing = None;
         let Some(queues) = self.queues.take() else {
             return;
         };
@@ -730,7 +667,7 @@ impl Source for KafkaSource {
         }
         self.hear_commits();
         self.collect_found();
-        self.collect_explained();
+        self.hear_standing();
         events.extend(self.events.drain(..));
     }
 
@@ -841,14 +778,8 @@ impl Source for KafkaSource {
     }
 
     fn remarks(&mut self) -> Remarks {
-        let unexplained = || {
-            self.joined
-                .then(|| "the group has no partition for this worker".to_owned())
-        };
-        Remarks {
-            idle: self.idle.clone().or_else(unexplained),
-            stood_still: std::mem::take(&mut self.stood_still),
-        }
+        let standing = self.standing.as_mut();
+        standing.map(Standing::remarks).unwrap_or_default()
     }
 
     fn waker(&self) -> Waker {

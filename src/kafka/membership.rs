@@ -1,14 +1,19 @@
 //! Asks beside the loop who is in the group, and says what that explains: rebalances in the log, idle workers
 //! in the status, and who stands in the way of one that can't join.
 //!
-//! One small thread a consumer. A principal that may not DESCRIBE the group is told nothing, and misses
+//! One small thread a consumer, with a client of its own while it asks: what is asked of a coordinator that is
+//! away must be given up together with the client that asked. A principal that may not DESCRIBE the group is told nothing, and misses
 //! nothing else.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::error::from_reason;
@@ -41,6 +46,8 @@ pub(super) enum Explained {
 
 /// What the thread has to know of the configuration.
 pub(super) struct About {
+    /// Of the client that asks.
+    pub config: ClientConfig,
     pub sink: String,
     pub worker: usize,
     pub group: Arc<str>,
@@ -70,6 +77,7 @@ impl Membership {
             answers,
             last: None,
             tries_left: 0,
+            client: None,
             idle: None,
         };
         std::thread::Builder::new()
@@ -103,8 +111,25 @@ struct Thread<C: ConsumerContext + 'static> {
     last: Option<Group>,
     /// How often a group that is rebalancing is still looked at.
     tries_left: u32,
+    /// Asks; there while a rebalance is being watched.
+    client: Option<BaseConsumer<Quiet>>,
     idle: Option<String>,
 }
+
+/// A client whose troubles are nobody's: the worker's own says when brokers are away.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
+        tracing::debug!(facility, "librdkafka: {line}");
+    }
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        tracing::debug!("librdkafka: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 impl<C: ConsumerContext + 'static> Thread<C> {
     fn run(mut self, asked: &Receiver<Ask>) {
@@ -116,16 +141,31 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             match ask {
                 Ok(Ask::Refused(code, reason)) => self.refused(code, &reason),
                 Ok(Ask::Rebalanced) => self.tries_left = TRIES,
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    if self.tries_left == 0 {
+                        self.client = None;
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn describe(&self) -> Option<Result<(Group, String), Code>> {
-        let consumer = self.consumer.upgrade()?;
-        let group = describe_group(&consumer, &self.about.group, TIMEOUT);
-        Some(group.map(|group| (group, member_id(&consumer))))
+    /// The group, and this member's id in it. None once the consumer is gone.
+    fn describe(&mut self) -> Option<Result<(Group, String), Code>> {
+        let me = member_id(&*self.consumer.upgrade()?);
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => match self.about.config.create_with_context(Quiet) {
+                Ok(client) => client,
+                Err(error) => return Some(Err(error.rdkafka_error_code().unwrap_or(Code::Fail))),
+            },
+        };
+        let group = describe_group(&client, &self.about.group, TIMEOUT);
+        // One that got no answer isn't used again.
+        self.client = group.is_ok().then_some(client);
+        Some(group.map(|group| (group, me)))
     }
 
     /// Explains a rebalance once the group is at rest.
@@ -147,11 +187,11 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         let num = group.members.len();
         match &self.last {
             None => {
-                tracing::info!(sink, worker, group = %id, "joined, the group has {num} members")
+                tracing::info!(sink, worker, group = %id, "joined, members now: {num}")
             }
             Some(last) => {
                 if let Some(changes) = explain::changes(last, &group, &me) {
-                    tracing::info!(sink, worker, group = %id, "rebalanced, {num} members: {changes}");
+                    tracing::info!(sink, worker, group = %id, "rebalanced, members now: {num}: {changes}");
                 }
             }
         }
@@ -166,7 +206,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
         self.last = Some(group);
     }
 
-    fn refused(&self, code: Code, reason: &str) {
+    fn refused(&mut self, code: Code, reason: &str) {
         let group = self.describe().and_then(Result::ok).map(|(group, _)| group);
         let about = &self.about;
         let instance = about.instance.as_deref().unwrap_or_default();
@@ -179,6 +219,7 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             _ => from_reason(code, reason),
         };
         self.answer(Explained::Refused(code, error));
+        self.client = None;
     }
 
     fn answer(&self, explained: Explained) {

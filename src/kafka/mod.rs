@@ -11,6 +11,7 @@
 //! | `position` | where a partition is read from at first (pure) |
 //! | `membership` | who is in the group, asked for beside the loop |
 //! | `explain` | what that means, in words (pure) |
+//! | `standing` | how this member stands with its group, for people |
 //! | `instance_lock` | an instance id is used by one process of this machine |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
@@ -31,6 +32,7 @@ mod lookup;
 mod membership;
 mod position;
 mod rebalance;
+mod standing;
 
 pub use client::OWNED;
 pub use consumer::KafkaSource;

@@ -171,6 +171,9 @@ impl WorkerHandle {
         status.state = state.to_owned();
         status.reason = reason;
         status.partitions.clear();
+        // The client that said it is gone.
+        status.kafka_error = None;
+        status.kafka_needs_a_person = false;
     }
 
     /// Waits before a restart; `true` if the process ends meanwhile.

@@ -21,7 +21,7 @@ fn num_partitions(outflow: &Outflow, sink: &str) -> usize {
         .sum()
 }
 
-fn wait_for_partitions(outflow: &Outflow, sink: &str, wanted: impl Fn(usize) -> bool) {
+pub fn wait_for_partitions(outflow: &Outflow, sink: &str, wanted: impl Fn(usize) -> bool) {
     wait_until(
         &format!("{sink} has its share of the partitions"),
         PATIENCE,

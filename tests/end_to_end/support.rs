@@ -180,6 +180,11 @@ topic = "{dead_letters}"
 
     /// Starts a process with these sinks.
     pub fn start(&self, sinks: Sinks) -> Outflow {
+        self.start_with(sinks, &[])
+    }
+
+    /// Starts a process with these sinks and these variables.
+    pub fn start_with(&self, sinks: Sinks, variables: &[(&str, &str)]) -> Outflow {
         let (elasticsearch, hdfs) = (self.elasticsearch_config(), self.hdfs_config(""));
         let mut args = vec!["run"];
         if sinks != Sinks::Hdfs {
@@ -191,7 +196,8 @@ topic = "{dead_letters}"
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
         let log = self.dir.path().join(format!("outflow-{number}.log"));
-        let env = [("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
+        let mut env = vec![("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
+        env.extend(variables);
         let binary = env!("CARGO_BIN_EXE_outflow");
         Outflow::spawn(binary, &args, &env, log)
             .unwrap()

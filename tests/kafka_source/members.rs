@@ -349,3 +349,22 @@ fn a_member_too_many_is_idle_and_knows_why_and_what_stood_still_is_told() {
         assert!(!still.is_empty(), "the first reads it again");
     }
 }
+
+#[test]
+fn a_broker_that_freezes_while_the_group_is_asked_about_and_comes_back_ends_nobody() {
+    let t = turn();
+    t.topic("asked", 2);
+    let settings = settings(&t.kafka.bootstrap(), "asked", "asked");
+    let settings = with(settings, Assignor::CooperativeSticky, LONG_SESSION);
+    let mut m = Member::join(&settings);
+    m.until("assigned", |m| m.assigned.len() == 2);
+    // Whoever asks gives up before the first trouble is said.
+    t.kafka.freeze().expect("frozen");
+    m.until("it is said", |m| m.troubles.iter().any(Option::is_some));
+    t.kafka.thaw().expect("thawed");
+    t.produce("asked", 0, 0, 10);
+    m.until("it goes on", |m| {
+        m.seen.len() == 10 && matches!(m.troubles.last(), Some(None))
+    });
+    assert!(m.source.close(Duration::from_secs(20)));
+}

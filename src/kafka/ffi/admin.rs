@@ -13,6 +13,32 @@ pub(super) fn millis(timeout: Duration) -> i32 {
         .max(1)
 }
 
+/// The longest that a request may be told to take.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// A request to a group's coordinator, as [`request`]. Only with a client that is dropped if there is no
+/// answer: the request itself is given an hour, because one that times out while the coordinator is away aborts
+/// the process when that comes back (librdkafka 2.12.1: `rd_kafka_admin_coord_request` gives its reference
+/// back, and then fails the lookup, which gives it back again). A client that goes first ends it well.
+///
+/// # Safety
+///
+/// As for [`request`].
+pub(super) unsafe fn coordinator_request<C: ConsumerContext, R>(
+    consumer: &BaseConsumer<C>,
+    op: sys::rd_kafka_admin_op_t,
+    timeout: Duration,
+    send: impl FnOnce(
+        *mut sys::rd_kafka_t,
+        *const sys::rd_kafka_AdminOptions_t,
+        *mut sys::rd_kafka_queue_t,
+    ),
+    read: impl FnOnce(*mut sys::rd_kafka_event_t) -> Result<R, RDKafkaErrorCode>,
+) -> Result<R, RDKafkaErrorCode> {
+    // SAFETY: the caller's promise.
+    unsafe { request_within(consumer, op, LONGEST, timeout, send, read) }
+}
+
 /// Makes a request with `send`, waits up to `timeout`, and reads the answer with `read`.
 ///
 /// # Safety
@@ -24,6 +50,27 @@ pub(super) unsafe fn request<C: ConsumerContext, R>(
     consumer: &BaseConsumer<C>,
     op: sys::rd_kafka_admin_op_t,
     timeout: Duration,
+    send: impl FnOnce(
+        *mut sys::rd_kafka_t,
+        *const sys::rd_kafka_AdminOptions_t,
+        *mut sys::rd_kafka_queue_t,
+    ),
+    read: impl FnOnce(*mut sys::rd_kafka_event_t) -> Result<R, RDKafkaErrorCode>,
+) -> Result<R, RDKafkaErrorCode> {
+    // A little longer than the request may take, so that its own timeout is what is seen.
+    let wait = timeout + Duration::from_millis(500);
+    // SAFETY: the caller's promise.
+    unsafe { request_within(consumer, op, timeout, wait, send, read) }
+}
+
+/// # Safety
+///
+/// As for [`request`].
+unsafe fn request_within<C: ConsumerContext, R>(
+    consumer: &BaseConsumer<C>,
+    op: sys::rd_kafka_admin_op_t,
+    timeout: Duration,
+    wait: Duration,
     send: impl FnOnce(
         *mut sys::rd_kafka_t,
         *const sys::rd_kafka_AdminOptions_t,
@@ -45,8 +92,7 @@ pub(super) unsafe fn request<C: ConsumerContext, R>(
         );
         let queue = sys::rd_kafka_queue_new(client);
         send(client, options, queue);
-        // A little longer than the request may take, so that its own timeout is what is seen.
-        let event = sys::rd_kafka_queue_poll(queue, millis(timeout).saturating_add(500));
+        let event = sys::rd_kafka_queue_poll(queue, millis(wait));
         let answer = match event.is_null() {
             true => Err(RDKafkaErrorCode::OperationTimedOut),
             false => match sys::rd_kafka_event_error(event) {

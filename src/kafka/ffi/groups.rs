@@ -39,7 +39,8 @@ pub(in crate::kafka) struct Member {
     pub partitions: Vec<TopicPartition>,
 }
 
-/// Describes a group. One that doesn't exist is `Dead` and has no members. Blocks up to `timeout`.
+/// Describes a group. One that doesn't exist is `Dead` and has no members. Blocks up to `timeout`. A client
+/// that got no answer must be dropped, see [`admin::coordinator_request`].
 pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     group: &str,
@@ -50,7 +51,7 @@ pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
     // SAFETY: one request of the kind that is named; the name lives until the end of this function, and is
     // copied by the client.
     unsafe {
-        admin::request(
+        admin::coordinator_request(
             consumer,
             sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
             timeout,
