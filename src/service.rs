@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::admin::Observed;
 use crate::config::settings::{IdSource, RejectedPolicy, Settings, SinkSettings, Subscription};
 use crate::error::Error;
+use crate::kafka::budget::Budget;
 use crate::kafka::keeper::Keeper;
 use crate::kafka::positions::PositionStore;
 use crate::kafka::{KafkaDeadLetters, KafkaSource};
@@ -24,9 +25,6 @@ use crate::status::SinkStatus;
 
 /// Threads of a sink's runtime: one drives sockets while the other compresses or checksums.
 const RUNTIME_THREADS: usize = 2;
-
-/// Fetched records may take a quarter of a sink's memory; the rest is the sink's (bodies, open files).
-const FETCH_SHARE: u64 = 4;
 
 /// A plan for every sink, its metrics registered.
 pub fn plans(settings: Vec<Settings>, registry: &mut Registry) -> Result<Vec<Plan>, Error> {
@@ -125,7 +123,7 @@ impl SinkMakers {
     }
 
     fn fetch_bytes(&self) -> u64 {
-        self.settings.memory_bytes / FETCH_SHARE / self.settings.workers.max(1) as u64
+        Budget::of_worker(self.settings.memory_bytes, self.settings.workers).bytes()
     }
 }
 
@@ -138,7 +136,7 @@ impl Makers for SinkMakers {
             ..
         } = &self.settings;
         let (name, metrics, runtime) = (name.clone(), self.metrics.clone(), self.runtime()?);
-        let memory = memory_bytes - memory_bytes / FETCH_SHARE;
+        let memory = Budget::beside(*memory_bytes);
         Ok(match self.settings.sink.clone() {
             SinkSettings::Elasticsearch(settings) => Arc::new(ElasticsearchConnector::new(
                 settings, name, *workers, memory, metrics, runtime,

@@ -6,13 +6,17 @@
 mod end_to_end {
     mod assigned;
     mod bad_input;
+    mod brokers;
     mod choices;
     mod commits;
+    mod compaction;
     mod group;
     mod kills;
     mod members;
+    mod membership;
     mod outages;
     mod rebalances;
     mod shutdown;
     mod support;
+    mod transactions;
 }

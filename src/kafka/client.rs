@@ -8,6 +8,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret as _;
 
+use super::budget::Budget;
 use super::error::from_kafka;
 use crate::config::settings::{GroupProtocol, KafkaSettings, Property, Subscription};
 use crate::error::Error;
@@ -47,7 +48,6 @@ pub const OWNED: &[(&str, &str)] = &[
         "topic.blacklist",
         "set kafka.topics_exclude, which the consumer protocol knows, too",
     ),
-    ("queued.max.messages.kbytes", "follows memory_bytes"),
     (
         "enable.idempotence",
         "dead letters are always produced idempotently",
@@ -94,14 +94,11 @@ const CONSUMER_ONLY: &[&str] = &[
 /// For workers' consumers alone: nobody reads the statistics of the dead letter clients.
 const STATISTICS: &str = "statistics.interval.ms";
 
-/// The least and the most that fetched records may take in the client. Below, every fetch would be cut into
-/// single batches; above, memory buys nothing more.
-const FETCHED_KBYTES: (u64, u64) = (1_024, 65_536);
-
 /// librdkafka's name for how often it asks for metadata by itself; followed where we ask, too.
 const REFRESH_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
 /// A look at all topics of a cluster is no small answer.
 const SHORTEST_REFRESH: Duration = Duration::from_millis(100);
+
 /// The `group.id` of a consumer: librdkafka wants one even of a consumer that is in no group. That one is never
 /// joined and nothing is committed to it, so it mustn't be the user's.
 fn group_id(settings: &KafkaSettings, sink: &str) -> String {
@@ -118,17 +115,12 @@ pub fn consumer_config(
     worker: usize,
     fetch_bytes: u64,
 ) -> ClientConfig {
-    let kbytes = (fetch_bytes / 1_024).clamp(FETCHED_KBYTES.0, FETCHED_KBYTES.1);
+    let budget = Budget::new(fetch_bytes);
     let mut config = common(&format!("outflow-{sink}-{worker}"));
     config
         // A small queue fills at once: look again soon, not in a second.
         .set("fetch.queue.backoff.ms", "20")
         .set("fetch.wait.max.ms", "100")
-        .set("fetch.message.max.bytes", "1048576")
-        .set(
-            "fetch.max.bytes",
-            (kbytes * 1_024).min(16 << 20).to_string(),
-        )
         .set("isolation.level", "read_committed")
         .set("check.crcs", "true")
         .set("allow.auto.create.topics", "false")
@@ -148,18 +140,39 @@ pub fn consumer_config(
         config.set("group.protocol", "consumer");
     }
     pass_through(&mut config, settings, |_| true);
+    keep_within(&mut config, budget);
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
         .set("group.id", group_id(settings, sink))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
-        .set("enable.partition.eof", "false")
-        .set("queued.max.messages.kbytes", kbytes.to_string());
+        // So a position passes what is never delivered: transactions' markers, aborted records.
+        .set("enable.partition.eof", "true");
     if let Some(instance) = instance_id(settings, worker) {
         config.set("group.instance.id", instance);
     }
     config
+}
+
+/// librdkafka lets `message.max.bytes`, and so a fetch, be no less.
+const LEAST_FETCH: u64 = 1_000;
+
+/// What the user says of fetching and queueing, as far as the budget allows; all of it otherwise.
+fn keep_within(config: &mut ClientConfig, budget: Budget) {
+    for (name, limit) in budget.limits() {
+        let wanted: Option<u64> = config.get(name).and_then(|value| value.parse().ok());
+        let value = match name {
+            // Enough is what is there, unless the user wants to wait for more.
+            "fetch.min.bytes" => wanted.unwrap_or(1).min(limit),
+            "fetch.max.bytes" => wanted.map_or(limit, |wanted| wanted.clamp(LEAST_FETCH, limit)),
+            _ => wanted.map_or(limit, |wanted| wanted.min(limit)),
+        };
+        config.set(name, value.to_string());
+    }
+    // A producer's property, but the client wants a fetch to be no smaller.
+    let fetch = config.get("fetch.max.bytes").unwrap_or_default().to_owned();
+    config.set("message.max.bytes", fetch);
 }
 
 /// The instance id of one worker.
@@ -195,6 +208,8 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
         .set("isolation.level", "read_uncommitted")
         .set("queued.max.messages.kbytes", "4096")
         .set("queued.min.messages", "1000")
+        .set("fetch.max.bytes", "1048576")
+        .set("message.max.bytes", "1000000")
         // Positions at the end tell that an offset isn't there any more.
         .set("enable.partition.eof", "true");
     config
@@ -276,10 +291,19 @@ fn pass_through(
         config.set_log_level(RDKafkaLogLevel::Debug);
     }
     for (key, value) in settings.properties.iter().filter(|(key, _)| wanted(key)) {
+        let key = canonical(key);
         match value {
             Property::Plain(value) => config.set(key, value),
             Property::Secret(value) => config.set(key, value.expose_secret()),
         };
+    }
+}
+
+/// librdkafka's first name of a property that has two.
+pub(crate) fn canonical(property: &str) -> &str {
+    match property {
+        "max.partition.fetch.bytes" => "fetch.message.max.bytes",
+        other => other,
     }
 }
 
@@ -351,7 +375,32 @@ pub(super) mod tests {
         let config = consumer_config(&settings, "es", 0, 8 << 20);
         assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
         assert_eq!(config.get("enable.auto.commit"), Some("false"));
-        assert_eq!(config.get("queued.max.messages.kbytes"), Some("8192"));
+    }
+
+    #[test]
+    fn fetching_and_queueing_stay_within_the_budget_whatever_the_user_says() {
+        let unset = consumer_config(&settings(&[]), "es", 0, 8 << 20);
+        assert_eq!(unset.get("fetch.max.bytes"), Some("65536"));
+        assert_eq!(unset.get("queued.min.messages"), Some("6553"));
+        assert_eq!(unset.get("fetch.min.bytes"), Some("1"));
+        let settings = settings(&[
+            ("fetch.max.bytes", plain("52428800")),
+            ("max.partition.fetch.bytes", plain("2000")),
+            ("queued.min.messages", plain("100")),
+            ("queued.max.messages.kbytes", plain("65536")),
+            ("message.max.bytes", plain("20000000")),
+        ]);
+        let config = consumer_config(&settings, "es", 0, 8 << 20);
+        config.create_native_config().expect("consumer");
+        for (property, value) in [
+            ("fetch.max.bytes", "65536"),
+            ("fetch.message.max.bytes", "2000"),
+            ("queued.min.messages", "100"),
+            ("queued.max.messages.kbytes", "2097"),
+        ] {
+            assert_eq!(config.get(property), Some(value), "{property}");
+        }
+        assert_eq!(config.get("max.partition.fetch.bytes"), None);
     }
 
     #[test]

@@ -251,6 +251,8 @@ pub struct KafkaSource {
     /// What was locate()d in this epoch and not answered yet.
     locating: HashMap<TopicPartition, Epoch>,
     events: VecDeque<SourceEvent>,
+    /// Ends of logs that the last `take` has come to.
+    ends: Vec<(Slot, i64)>,
     trouble: Option<(Error, Until)>,
     /// None once it is closed.
     standing: Option<Standing>,
@@ -361,6 +363,7 @@ impl KafkaSource {
             to_locate: Vec::new(),
             locating: HashMap::new(),
             events: VecDeque::new(),
+            ends: Vec::new(),
             trouble: None,
             standing,
             last_transport: String::new(),
@@ -848,7 +851,8 @@ impl Source for KafkaSource {
         let Some(queues) = &mut self.queues else {
             return 0;
         };
-        let assignment = &mut self.assignment;
+        let (assignment, ends) = (&mut self.assignment, &mut self.ends);
+        ends.clear();
         let mut delivered = 0;
         let mut errors = Vec::new();
         // Records come in runs of one partition: looked up once a run.
@@ -867,10 +871,13 @@ impl Source for KafkaSource {
                     }
                 };
                 if let Some(code) = message.error() {
+                    if code == Code::PartitionEOF {
+                        let slot = index.and_then(|i| assignment.accept_end(i, message.offset()));
+                        ends.extend(slot.map(|slot| (slot, message.offset())));
+                        return;
+                    }
                     // From here on nothing of the partition is taken: an error moves the client's own position.
-                    if code != Code::PartitionEOF
-                        && index.is_none_or(|index| assignment.fail(index))
-                    {
+                    if index.is_none_or(|index| assignment.fail(index)) {
                         errors.push((index, code, message.error_text()));
                     }
                     return;
@@ -902,6 +909,10 @@ impl Source for KafkaSource {
             }
         }
         delivered
+    }
+
+    fn ends(&mut self, tell: &mut dyn FnMut(Slot, i64)) {
+        self.ends.drain(..).for_each(|(slot, end)| tell(slot, end));
     }
 
     fn commit(&mut self, number: u64, commits: &[Commit]) {

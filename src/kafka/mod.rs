@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | [`client`] | librdkafka's configuration: defaults, the user's properties, what the design owns |
+//! | [`budget`] | what fetched records may take in memory, in librdkafka's terms (pure) |
 //! | [`consumer`] | [`KafkaSource`]: the pipeline's source, on a real consumer |
 //! | [`dead_letter`] | [`KafkaDeadLetters`]: refused records, read again and produced as they were |
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
@@ -21,6 +22,7 @@
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
 
+pub mod budget;
 pub mod check;
 pub mod client;
 mod commit;

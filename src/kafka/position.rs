@@ -247,6 +247,7 @@ mod tests {
                 topic_id,
                 partitions: 4,
                 since_ms,
+                records_end: None,
             };
             note.to_text()
         };

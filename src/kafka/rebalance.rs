@@ -216,6 +216,16 @@ impl Assignment {
         held.leader_epoch = leader_epoch;
         Some(held.slot)
     }
+
+    /// The slot of a partition whose log ends at `offset`, all of which was delivered.
+    pub fn accept_end(&mut self, index: Index, offset: i64) -> Option<Slot> {
+        let held = &mut self.held[index];
+        if !held.live || offset < held.next {
+            return None;
+        }
+        held.next = offset;
+        Some(held.slot)
+    }
 }
 
 #[cfg(test)]

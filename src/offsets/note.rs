@@ -16,6 +16,10 @@ pub struct Note {
     /// says about old records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<i64>,
+    /// Everything from here to the committed offset was seen to be no record: a sink whose own log ends here
+    /// misses nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_end: Option<i64>,
 }
 
 impl Note {
@@ -40,10 +44,12 @@ mod tests {
             topic_id: "AbC-1_".to_owned(),
             partitions: 12,
             since_ms: Some(1_700_000_000_000),
+            records_end: Some(7),
         };
         assert_eq!(Note::parse(&note.to_text()), Some(note.clone()));
         let before = Note {
             since_ms: None,
+            records_end: None,
             ..note
         };
         let text = r#"{"topic_id":"AbC-1_","partitions":12}"#;

@@ -42,6 +42,10 @@ pub struct Tracker {
     acked: BTreeMap<i64, i64>,
     held: BTreeSet<i64>,
     leader_epochs: VecDeque<(i64, i32)>,
+    /// The last range that the source passed without a record in it, see [`Tracker::reach`].
+    hole: Option<Range>,
+    /// The position when an earlier hole was forgotten.
+    floor: Range,
 }
 
 impl Tracker {
@@ -53,6 +57,8 @@ impl Tracker {
             acked: BTreeMap::new(),
             held: BTreeSet::new(),
             leader_epochs: VecDeque::new(),
+            hole: None,
+            floor: Range::new(resume, resume),
         }
     }
 
@@ -71,6 +77,16 @@ impl Tracker {
         }
         self.next = offset + 1;
         true
+    }
+
+    /// The source stands at `offset`, and between the last record and there is none (a transaction's marker,
+    /// aborted records, what compaction took): once all records before are final, so is the hole.
+    pub fn reach(&mut self, offset: i64) {
+        if offset > self.next {
+            self.floor = self.position();
+            self.hole = Some(Range::new(self.next, offset));
+            self.next = offset;
+        }
     }
 
     /// Holds the committable offset at or below `offset`, whatever is acked, until it is settled.
@@ -114,9 +130,26 @@ impl Tracker {
 
     /// The offset that may be committed: everything below it is final.
     pub fn committable(&self) -> i64 {
-        self.held
-            .first()
-            .map_or(self.frontier, |&held| held.min(self.frontier))
+        self.position().end
+    }
+
+    /// Everything from here to the committable offset is known to be no record.
+    pub fn records_end(&self) -> i64 {
+        self.position().first
+    }
+
+    /// The end of what is final, with the hole behind it.
+    fn position(&self) -> Range {
+        let held = self.held.first().copied().unwrap_or(i64::MAX);
+        let end = self.frontier.min(held);
+        let position = match self.hole {
+            Some(hole) if hole.first == end => hole,
+            _ => Range::new(end, end),
+        };
+        match position.end < self.floor.end {
+            true => self.floor,
+            false => position,
+        }
     }
 
     /// The leader epoch of the record before [`Tracker::committable`], -1 if unknown.

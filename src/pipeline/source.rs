@@ -167,6 +167,10 @@ pub trait Source {
     /// Takes up to `max` records, waiting at most `wait` for the first; returns how many there were.
     fn take(&mut self, max: usize, wait: Duration, deliver: &mut dyn FnMut(&Record<'_>)) -> usize;
 
+    /// Which partitions the last `take` has read to the end of their log, and the offset of that end. It may lie
+    /// behind the last record: markers and aborted records are never delivered.
+    fn ends(&mut self, tell: &mut dyn FnMut(Slot, i64));
+
     /// Commits, without waiting; answered by `Committed`. Commits never overtake each other.
     fn commit(&mut self, number: u64, commits: &[Commit]);
 

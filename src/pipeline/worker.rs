@@ -178,6 +178,7 @@ impl Worker {
         if let Some((slot, end, timestamp)) = newest {
             control.saw_timestamp(slot, end, timestamp);
         }
+        source.ends(&mut |slot, end| control.reached(slot, end));
         metrics.records.inc_by(records);
         metrics.bytes.inc_by(bytes);
     }

@@ -1,4 +1,5 @@
-//! Kafka: one or more brokers in KRaft mode, each a process of its own. Broker 1 is the controller too.
+//! Kafka: one or more brokers in KRaft mode, each a process of its own. Of one or two, broker 1 is the controller
+//! too; of three or more, the first three are, so that any of them may die.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -270,10 +271,9 @@ fn properties(
     ports: &[BrokerPorts],
     options: &KafkaOptions,
 ) -> Result<String> {
-    let (own, first) = match (ports.get(broker), ports.first()) {
-        (Some(own), Some(first)) => (own, first),
-        _ => return Err(Error::new("no such broker")),
-    };
+    let own = ports
+        .get(broker)
+        .ok_or_else(|| Error::new("no such broker"))?;
     let BrokerPorts {
         plain,
         controller,
@@ -282,18 +282,23 @@ fn properties(
     } = own;
     let replication = ports.len().min(3);
     let in_sync = if replication == 3 { 2 } else { 1 };
-    let (roles, controller_listener) = match broker {
-        0 => (
+    let controllers = if ports.len() < 3 { 1 } else { 3 };
+    let (roles, controller_listener) = match broker < controllers {
+        true => (
             "broker,controller",
             format!(",CONTROLLER://127.0.0.1:{controller}"),
         ),
-        _ => ("broker", String::new()),
+        false => ("broker", String::new()),
     };
-    let first_controller = first.controller;
+    let voters = ports.iter().take(controllers).enumerate();
+    let voters: Vec<String> = voters
+        .map(|(index, ports)| format!("{}@127.0.0.1:{}", index + 1, ports.controller))
+        .collect();
+    let voters = voters.join(",");
     let own_properties = format!(
         "process.roles={roles}
 node.id={id}
-controller.quorum.voters=1@127.0.0.1:{first_controller}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{plain},PROXIED://127.0.0.1:{behind_proxy}{controller_listener}
 advertised.listeners=PLAINTEXT://127.0.0.1:{plain},PROXIED://127.0.0.1:{proxy}
@@ -311,7 +316,9 @@ offsets.topic.replication.factor={replication}
 transaction.state.log.num.partitions=3
 transaction.state.log.replication.factor={replication}
 transaction.state.log.min.isr={in_sync}
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 default.replication.factor={replication}
+log.cleaner.backoff.ms=500
 log.cleaner.dedupe.buffer.size=16777216
 log.segment.delete.delay.ms=1000
 log.retention.check.interval.ms=2000

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -83,6 +86,27 @@ impl KafkaClient {
         self.wait_for_partitions(topic, num_partitions)
     }
 
+    /// Replaces the properties of a topic.
+    pub fn alter_topic(&self, topic: &str, config: &[(&str, &str)]) -> Result<()> {
+        let admin = self.admin()?;
+        let name = topic.to_owned();
+        let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let config: Vec<(String, String)> = config.iter().map(pair).collect();
+        let altered = block_on(async move {
+            let mut new = AlterConfig::new(ResourceSpecifier::Topic(&name));
+            for (key, value) in &config {
+                new = new.set(key, value);
+            }
+            admin.alter_configs([&new], &options()).await
+        });
+        let what = format!("can't alter topic {topic}");
+        let failed = |(_, code)| Error::new(format!("{what}: {code}"));
+        altered
+            .context(&what)?
+            .into_iter()
+            .try_for_each(|result| result.map(|_| ()).map_err(failed))
+    }
+
     /// Deletes a topic and waits until it is gone from the metadata.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
         let admin = self.admin()?;
@@ -154,6 +178,27 @@ impl KafkaClient {
                 ))
             })
             .collect()
+    }
+
+    /// The id of the broker that coordinates a group: the leader of the group's partition of Kafka's own topic.
+    pub fn coordinator(&self, group: &str) -> Result<i32> {
+        const OFFSETS: &str = "__consumer_offsets";
+        let client = self.consumer("testbed-metadata")?;
+        let metadata = client.fetch_metadata(Some(OFFSETS), TIMEOUT);
+        let metadata = metadata.context("can't ask for the coordinator")?;
+        let topic = metadata.topics().iter().find(|t| t.name() == OFFSETS);
+        let partitions = topic.map_or(&[][..], |topic| topic.partitions());
+        // Java's String.hashCode.
+        let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
+            hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+        });
+        let num = i32::try_from(partitions.len()).unwrap_or(0);
+        let wanted = (hash & i32::MAX).checked_rem(num);
+        let partition = partitions.iter().find(|p| Some(p.id()) == wanted);
+        match partition.map(|partition| partition.leader()) {
+            Some(leader) if leader >= 0 => Ok(leader),
+            _ => Err(Error::new(format!("group {group} has no coordinator now"))),
+        }
     }
 
     /// The committed offsets of a group; partitions without one are left out.

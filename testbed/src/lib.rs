@@ -15,6 +15,8 @@
 //! | [`produce`], [`ledger`] | records with an identity, and what the broker acknowledged |
 //! | [`checker`] | ledger against Elasticsearch and HDFS: missing, doubled, changed, out of order |
 //! | [`tcp_proxy`], [`http_proxy`] | faults between outflow and a server |
+//! | [`transactions`] | producing in transactions: committed, aborted, hanging |
+//! | [`stub`] | an Elasticsearch that takes everything at once, and knows when |
 //! | [`process`] | a running outflow |
 //! | [`cluster`] | all three together, shared by the tests of one process |
 
@@ -39,7 +41,9 @@ pub mod ports;
 pub mod process;
 pub mod produce;
 mod rt;
+pub mod stub;
 pub mod tcp_proxy;
+pub mod transactions;
 
 pub use checker::{Ids, Report, check_elasticsearch, check_hdfs};
 pub use cluster::{Cluster, ClusterOptions, exclusive, shared};
@@ -54,4 +58,6 @@ pub use kafka_client::{Consumed, KafkaClient};
 pub use ledger::{Entry, Ledger};
 pub use process::Outflow;
 pub use produce::{Generator, Load, Outgoing, Producer};
+pub use stub::{Arrival, Stub};
 pub use tcp_proxy::{Mode, TcpProxy};
+pub use transactions::TransactionalProducer;

@@ -1,5 +1,6 @@
 //! `testbed`: starts the real services on this machine and keeps them until Ctrl-C.
 
+mod bench;
 mod demo;
 
 use std::io::Write;
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Tell the story: steady flow, an outage of Elasticsearch, catching up, and a count at the end
     Demo(demo::Options),
+    /// Measure how long partitions stand still in rebalances, and show who gets what
+    BenchRebalance(bench::Options),
     /// Start a guarded process and a folder, say their ids, and stay (for the guard's own test)
     #[command(hide = true)]
     Probe,
@@ -66,6 +69,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Probe => probe(),
         Command::Demo(options) => demo::run(&options),
+        Command::BenchRebalance(options) => bench::run(&options),
         Command::Fetch => testbed::artifacts::Artifacts::get().map(|_| ()),
         Command::Up {
             ports_base,

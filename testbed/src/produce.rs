@@ -11,7 +11,9 @@ use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseRecord, DefaultProducerContext, Producer as _, ProducerContext, ThreadedProducer,
+};
 
 use crate::error::{Context, Error, Result};
 use crate::ledger::{Entry, Ledger};
@@ -268,6 +270,32 @@ impl Producer {
         }
     }
 
+    pub(crate) fn init_transactions(&self, timeout: Duration) -> Result<()> {
+        let done = self.inner.init_transactions(timeout);
+        done.context("can't begin with transactions")
+    }
+
+    pub(crate) fn begin_transaction(&self) -> Result<()> {
+        let done = self.inner.begin_transaction();
+        done.context("can't begin a transaction")
+    }
+
+    pub(crate) fn commit_transaction(&self, timeout: Duration) -> Result<()> {
+        let done = self.inner.commit_transaction(timeout);
+        done.context("can't commit a transaction")
+    }
+
+    pub(crate) fn abort_transaction(&self, timeout: Duration) -> Result<()> {
+        let done = self.inner.abort_transaction(timeout);
+        done.context("can't abort a transaction")
+    }
+
+    /// What was acknowledged since the last call.
+    pub(crate) fn take_ledger(&self) -> Ledger {
+        let ledger = self.deliveries.ledger.lock();
+        std::mem::take(&mut *ledger.unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// How many records were acknowledged.
     pub fn num_acked(&self) -> u64 {
         self.deliveries.acked.load(Ordering::Relaxed)
@@ -291,6 +319,54 @@ fn headers(list: &[(String, Option<Vec<u8>>)]) -> OwnedHeaders {
                 value: value.as_ref(),
             })
         })
+}
+
+/// A backlog: `num` JSON records of exactly `value_bytes` (at least 10) spread over the partitions, as fast as it
+/// goes and without a ledger. `properties` are librdkafka's (such as `compression.type`).
+pub fn fill(
+    bootstrap: &str,
+    topic: &str,
+    (num, value_bytes): (usize, usize),
+    num_partitions: i32,
+    properties: &[(&str, &str)],
+) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("linger.ms", "20")
+        .set("queue.buffering.max.messages", "500000")
+        .set("message.max.bytes", "20000000");
+    for (name, value) in properties {
+        config.set(*name, *value);
+    }
+    let producer: ThreadedProducer<DefaultProducerContext> =
+        config.create().context("can't make a producer")?;
+    let value = format!(r#"{{"a":"{}"}}"#, "x".repeat(value_bytes.saturating_sub(8)));
+    let value = if value_bytes == 10 {
+        r#"{"a":1234}"#
+    } else {
+        &value
+    };
+    // Runs of one partition, so that batches fill.
+    let run = (num / (4 * num_partitions.max(1) as usize)).clamp(1, 1_000);
+    for index in 0..num {
+        let partition = (index / run) as i32 % num_partitions;
+        loop {
+            let record: BaseRecord<'_, (), str> =
+                BaseRecord::to(topic).partition(partition).payload(value);
+            match producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err((error, _)) => {
+                    return Err(Error::new(format!("can't produce to {topic}: {error}")));
+                }
+            }
+        }
+    }
+    let flushed = producer.flush(Duration::from_secs(120));
+    flushed.context("not everything was acknowledged")
 }
 
 /// Produces at a rate in the background until it is stopped.

@@ -233,3 +233,25 @@ fn every_mistake_of_the_consumer_has_its_message() {
         assert_eq!(machine.said(), [expected]);
     }
 }
+
+#[test]
+fn fetching_and_queueing_are_cut_down_to_the_memory_that_there_is_and_that_is_said() {
+    let properties = "topics = [\"t\"]\n[kafka.properties]\n\"fetch.max.bytes\" = 52428800\n\
+                      \"max.partition.fetch.bytes\" = 1000\n\"queued.min.messages\" = 100000\n\
+                      \"queued.max.messages.kbytes\" = 100";
+    let machine = kafka(properties);
+    let advice = "leave it out, or raise memory; records that are larger pass all the same, alone";
+    let why = "a worker's fetched records may take 32MiB in all, whatever their size and number of partitions";
+    assert_eq!(
+        machine.said(),
+        [
+            format!(
+                "warning 6:1 kafka.properties.\"fetch.max.bytes\": is cut down to 262144: {why} | {advice}"
+            ),
+            format!(
+                "warning 8:1 kafka.properties.\"queued.min.messages\": is cut down to 26214: {why} | {advice}"
+            ),
+        ]
+    );
+    assert_eq!(machine.settings().kafka.properties.len(), 4);
+}

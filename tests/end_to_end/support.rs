@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use testbed::guard::{TestDir, wait_until};
-use testbed::{Cluster, Generator, Ids, Ledger, Load, Outflow, check_elasticsearch, check_hdfs};
+use testbed::{
+    Cluster, Generator, Ids, Kafka, Ledger, Load, Outflow, check_elasticsearch, check_hdfs,
+};
 
 /// How long anything that must happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -22,6 +24,11 @@ pub enum Sinks {
 /// One test's own topic, index and base path on the shared cluster.
 pub struct Stage<'a> {
     pub cluster: &'a Cluster,
+    pub kafka: &'a Kafka,
+    /// More of librdkafka's properties, and keys of the top and of [elasticsearch], as they stand in the file.
+    pub properties: String,
+    pub top: String,
+    pub elasticsearch_more: String,
     pub topic: String,
     pub base: String,
     pub dead_letters: String,
@@ -34,6 +41,11 @@ impl<'a> Stage<'a> {
         Self::with_topic(cluster, name, num_partitions, &[])
     }
 
+    /// A stage on another Kafka than the cluster's.
+    pub fn on(cluster: &'a Cluster, kafka: &'a Kafka, name: &str, num_partitions: usize) -> Self {
+        Self::build(cluster, kafka, name, num_partitions, &[])
+    }
+
     /// A stage whose topic isn't there yet.
     pub fn without_topic(cluster: &'a Cluster, name: &str) -> Self {
         Self::with_topic(cluster, name, 0, &[])
@@ -44,8 +56,19 @@ impl<'a> Stage<'a> {
         Self::with_topic(cluster, name, 1, &[("max.message.bytes", "20000000")])
     }
 
-    fn with_topic(
+    /// A stage whose topic has properties of its own.
+    pub fn with_topic(
         cluster: &'a Cluster,
+        name: &str,
+        num_partitions: usize,
+        options: &[(&str, &str)],
+    ) -> Self {
+        Self::build(cluster, &cluster.kafka, name, num_partitions, options)
+    }
+
+    fn build(
+        cluster: &'a Cluster,
+        kafka: &'a Kafka,
         name: &str,
         num_partitions: usize,
         options: &[(&str, &str)],
@@ -53,11 +76,13 @@ impl<'a> Stage<'a> {
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let topic = format!("{name}-{}", run.as_millis());
         let dead_letters = format!("{topic}.dlq");
-        let kafka = cluster.kafka.client();
+        let client = kafka.client();
         if num_partitions > 0 {
-            kafka.create_topic(&topic, num_partitions, options).unwrap();
+            client
+                .create_topic(&topic, num_partitions, options)
+                .unwrap();
         }
-        kafka.create_topic(&dead_letters, 1, &[]).unwrap();
+        client.create_topic(&dead_letters, 1, &[]).unwrap();
         let index = json!({
             "settings": { "number_of_shards": 1, "number_of_replicas": 0 },
             "mappings": { "properties": {
@@ -72,6 +97,10 @@ impl<'a> Stage<'a> {
         let processes = AtomicU32::new(0);
         Stage {
             cluster,
+            kafka,
+            properties: String::new(),
+            top: String::new(),
+            elasticsearch_more: String::new(),
             topic,
             base,
             dead_letters,
@@ -95,6 +124,7 @@ impl<'a> Stage<'a> {
 name = "{sink}"
 shutdown_timeout = "20s"
 workers = 1
+{top}
 
 [kafka]
 bootstrap_servers = "{bootstrap}"
@@ -105,6 +135,7 @@ drain_timeout = "10s"
 
 [kafka.properties]
 "session.timeout.ms" = "6000"
+{properties}
 
 [rejected]
 policy = "dead_letter"
@@ -113,7 +144,9 @@ topic = "{dead_letters}"
 {section}
 {more}
 "#,
-            bootstrap = self.cluster.kafka.bootstrap(),
+            bootstrap = self.kafka.bootstrap(),
+            properties = self.properties,
+            top = self.top,
             topic = self.topic,
             group = self.group(sink),
             dead_letters = self.dead_letters,
@@ -128,7 +161,7 @@ topic = "{dead_letters}"
         let section = format!(
             "[elasticsearch]\nurls = [\"{url}\"]\nindex = \"{{topic}}\"\nrequest_timeout = \"5s\"\n"
         );
-        self.config("elasticsearch", &section, "")
+        self.config("elasticsearch", &section, &self.elasticsearch_more)
     }
 
     pub fn hdfs_config(&self, more: &str) -> PathBuf {
@@ -196,18 +229,12 @@ topic = "{dead_letters}"
     /// Produces at a rate until stopped.
     pub fn load(&self, per_second: u32, seed: u64) -> Load {
         let generator = Generator::new(&self.topic, seed).keys(50);
-        Load::start(
-            &self.cluster.kafka.bootstrap(),
-            &self.topic,
-            generator,
-            per_second,
-        )
-        .unwrap()
+        Load::start(&self.kafka.bootstrap(), &self.topic, generator, per_second).unwrap()
     }
 
     /// Produces this many records and waits for their acknowledgement.
     pub fn produce(&self, num: usize, seed: u64) -> Ledger {
-        let producer = testbed::Producer::new(&self.cluster.kafka.bootstrap()).unwrap();
+        let producer = testbed::Producer::new(&self.kafka.bootstrap()).unwrap();
         let mut generator = Generator::new(&self.topic, seed).keys(50);
         producer.produce(&self.topic, &mut generator, num).unwrap();
         producer.flush().unwrap();
@@ -216,7 +243,6 @@ topic = "{dead_letters}"
 
     pub fn committed(&self, sink: &str) -> i64 {
         let committed = self
-            .cluster
             .kafka
             .client()
             .committed(&self.group(sink), &self.topic);
@@ -246,7 +272,7 @@ topic = "{dead_letters}"
 
     /// Waits until a sink's group has committed everything, saying what the process said if it doesn't.
     pub fn wait_caught_up(&self, outflow: &Outflow, sink: &str) {
-        let kafka = self.cluster.kafka.client();
+        let kafka = self.kafka.client();
         if let Err(why) = kafka.wait_for_no_lag(&self.group(sink), &self.topic, PATIENCE) {
             let status = outflow
                 .status()

@@ -201,6 +201,7 @@ fn a_partition_whose_siblings_know_its_count_but_that_appeared_while_the_group_w
         topic_id: r.location("away", 0).topic_id.clone(),
         partitions: 2,
         since_ms,
+        records_end: None,
     };
     let commit = Commit {
         partition: TopicPartition::new("away", 0),

@@ -120,6 +120,7 @@ impl Reader {
                 topic_id: location.topic_id.clone(),
                 partitions: location.num_partitions,
                 since_ms: location.since_ms,
+                records_end: None,
             };
             Some(Commit {
                 partition: id.clone(),

@@ -46,8 +46,10 @@ impl Log {
         later.map_or(self.log_end, |&(_, first)| first)
     }
 
+    /// A hole stands before the record or, as a transaction's marker does, after it.
     pub fn append(&mut self, hole: i64, record: SimRecord) {
-        let offset = self.log_end + hole;
+        let after = hole % 2;
+        let offset = self.log_end + hole - after;
         let leader_epoch = self.leader_epoch();
         self.records.insert(
             offset,
@@ -56,7 +58,7 @@ impl Log {
                 ..record
             },
         );
-        self.log_end = offset + 1;
+        self.log_end = offset + 1 + after;
     }
 
     pub fn elect(&mut self) {

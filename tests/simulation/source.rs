@@ -165,6 +165,23 @@ impl SimSource {
         }
     }
 
+    /// Holes at the end of a log are passed, as the client passes transactions' markers.
+    fn reach_ends(&mut self, world: &World) -> Vec<(Slot, i64)> {
+        if world.now < world.kafka_down_until {
+            return Vec::new();
+        }
+        let mut ends = Vec::new();
+        for (&p, started) in &mut self.started {
+            let log = &world.logs[p as usize];
+            let at_end = log.records.range(started.next..).next().is_none();
+            if at_end && started.next >= log.log_start && started.next < log.log_end {
+                started.next = log.log_end;
+                ends.push((started.slot, log.log_end));
+            }
+        }
+        ends
+    }
+
     /// Where commits are synchronous nothing is taken while one with news is unanswered.
     fn check_waits_for_commits(&self, world: &mut World) {
         if !matches!(
@@ -292,6 +309,11 @@ impl Source for SimSource {
             });
         }
         records.len()
+    }
+
+    fn ends(&mut self, tell: &mut dyn FnMut(Slot, i64)) {
+        let ends = self.reach_ends(&lock(&self.world.clone()));
+        ends.into_iter().for_each(|(slot, end)| tell(slot, end));
     }
 
     fn commit(&mut self, number: u64, commits: &[Commit]) {

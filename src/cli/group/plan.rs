@@ -97,6 +97,7 @@ impl Planned {
             since_ms: before
                 .and_then(|committed| Note::parse(&committed.metadata))
                 .and_then(|note| note.since_ms),
+            records_end: None,
         };
         Set {
             partition: standing.partition.clone(),

@@ -56,10 +56,6 @@ const JAVA: &[(&str, &str)] = &[
         "librdkafka has ssl.keystore.location (PKCS#12), or ssl.key.location and ssl.certificate.location (PEM)",
     ),
     ("max.poll.records", "set kafka.max_poll_records"),
-    (
-        "max.partition.fetch.bytes",
-        "librdkafka knows it as fetch.message.max.bytes",
-    ),
     ("key.deserializer", "outflow takes bytes as they are"),
     ("value.deserializer", "outflow takes bytes as they are"),
 ];

@@ -1,6 +1,7 @@
 //! Raw values to [`Settings`]: one pure function that says everything that is wrong at once. What it must
 //! know of the machine (files, variables, cores) comes in through [`Surroundings`].
 
+mod budget;
 mod consumer;
 mod elasticsearch;
 mod hdfs;
@@ -22,6 +23,7 @@ use super::settings::{
     AdminSettings, AgentSettings, LogSettings, RejectedPolicy, Settings, SinkSettings, Subscription,
 };
 use super::surroundings::Surroundings;
+use crate::kafka::budget::Budget;
 
 /// Values that weren't set and follow from others, for the effective configuration.
 pub type Derived = BTreeMap<&'static str, Parsed>;
@@ -107,6 +109,9 @@ impl Validator<'_> {
         self.check_drain(kafka.as_ref().map(|k| k.drain_timeout), shutdown_timeout);
         let memory_bytes = self.values.bytes("memory")?;
         let workers = self.workers(memory_bytes, sink.as_ref());
+        if let Some(kafka) = &kafka {
+            self.check_budget(&kafka.properties, Budget::of_worker(memory_bytes, workers));
+        }
         let (admin, log) = (self.admin(), self.log());
         Some(Settings {
             name: Arc::from(name?),

@@ -7,6 +7,7 @@ enum Step {
     Ack(i64, i64),
     Hold(i64),
     Settle(i64),
+    Reach(i64),
     Commits(i64),
 }
 use Step::*;
@@ -19,6 +20,7 @@ fn walk(name: &str, resume: i64, steps: &[Step]) {
             Ack(first, end) => tracker.ack(Range::new(first, end)).expect(name),
             Hold(offset) => tracker.hold(offset),
             Settle(offset) => tracker.settle(offset),
+            Reach(offset) => tracker.reach(offset),
             Commits(offset) => assert_eq!(tracker.committable(), offset, "{name}: step {at}"),
         }
     }
@@ -96,6 +98,86 @@ fn the_committable_offset_follows_final_records_only() {
 }
 
 #[test]
+fn a_hole_at_the_end_of_the_log_is_passed_once_all_before_it_is_final() {
+    walk("an empty log of markers", 3, &[Reach(5), Commits(5)]);
+    walk(
+        "a marker after two records",
+        0,
+        &[
+            Take(0),
+            Take(1),
+            Reach(3),
+            Commits(0),
+            Ack(0, 1),
+            Commits(1),
+            Ack(1, 2),
+            Commits(3),
+        ],
+    );
+    walk(
+        "more records behind the marker",
+        0,
+        &[
+            Take(0),
+            Ack(0, 1),
+            Reach(2),
+            Commits(2),
+            Take(2),
+            Commits(2),
+            // The sink knows nothing of the marker: its range begins where its last one ended.
+            Ack(1, 3),
+            Commits(3),
+        ],
+    );
+    walk(
+        "two markers with a record in flight between them",
+        0,
+        &[
+            Take(0),
+            Ack(0, 1),
+            Reach(2),
+            Take(2),
+            Reach(4),
+            Commits(2),
+            Ack(1, 3),
+            Commits(4),
+        ],
+    );
+    walk(
+        "a refused record before the marker",
+        0,
+        &[
+            Take(0),
+            Hold(0),
+            Ack(0, 1),
+            Reach(2),
+            Commits(0),
+            Settle(0),
+            Commits(2),
+        ],
+    );
+    walk(
+        "the end that is known",
+        0,
+        &[Take(0), Reach(1), Commits(0), Ack(0, 1), Commits(1)],
+    );
+}
+
+#[test]
+fn the_end_of_the_records_before_the_committable_offset_is_remembered() {
+    let mut tracker = Tracker::resume_at(0);
+    tracker.take(0, 0);
+    tracker.ack(Range::new(0, 1)).unwrap();
+    tracker.reach(2);
+    assert_eq!((tracker.records_end(), tracker.committable()), (1, 2));
+    tracker.take(2, 0);
+    tracker.reach(4);
+    assert_eq!((tracker.records_end(), tracker.committable()), (1, 2));
+    tracker.ack(Range::new(1, 3)).unwrap();
+    assert_eq!((tracker.records_end(), tracker.committable()), (3, 4));
+}
+
+#[test]
 fn a_record_delivered_twice_is_taken_once() {
     let mut tracker = Tracker::resume_at(3);
     assert!(!tracker.take(2, 0));
@@ -168,6 +250,7 @@ proptest! {
         gaps in prop::collection::vec((1i64..4, any::<bool>()), 1..60),
         cuts in prop::collection::vec(1usize..6, 1..60),
         seed in any::<u64>(),
+        marker in 1i64..3,
     ) {
         let resume = 10;
         let mut tracker = Tracker::resume_at(resume);
@@ -178,6 +261,7 @@ proptest! {
             prop_assert!(tracker.take(at, 0));
             model.records.push((at, false, *held));
         }
+        tracker.reach(at + marker);
         let next = tracker.next();
 
         let mut ranges = Vec::new();

@@ -192,6 +192,10 @@ impl Control {
                 .tracker
                 .as_ref()
                 .filter(|t| t.committable() == offset);
+            let records_end = match tracker {
+                Some(tracker) => Some(tracker.records_end()).filter(|end| *end < offset),
+                None => partition.found_records_end(offset),
+            };
             Some(Commit {
                 partition: partition.id.clone(),
                 offset,
@@ -203,7 +207,7 @@ impl Control {
                 metadata: partition
                     .location
                     .as_ref()
-                    .map(|location| note(location).to_text())
+                    .map(|location| note(location, records_end).to_text())
                     .unwrap_or_default(),
             })
         });

@@ -141,6 +141,16 @@ impl Control {
         tracker.take(record.offset, record.leader_epoch)
     }
 
+    /// The source has delivered everything of `slot` that stands before `offset`, the end of the log.
+    pub fn reached(&mut self, slot: Slot, offset: i64) {
+        if let Some(Some(partition)) = self.slots.get_mut(slot.0)
+            && matches!(partition.state, State::Running)
+            && let Some(tracker) = partition.tracker.as_mut()
+        {
+            tracker.reach(offset);
+        }
+    }
+
     /// The record before offset `end` of `slot` had this timestamp; called once a batch, not once a record.
     pub fn saw_timestamp(&mut self, slot: Slot, end: i64, timestamp_ms: i64) {
         if let Some(Some(partition)) = self.slots.get_mut(slot.0) {

@@ -7,7 +7,7 @@ use super::partition::{DrainFor, Leave, Partition, Start, State, judge, reopen_a
 use super::{Action, Control, Notice};
 use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, Note, TopicPartition, Tracker};
-use crate::pipeline::source::Location;
+use crate::pipeline::source::{Committed, Location};
 use crate::sinks::{Assignment, Slot};
 
 /// Longest wait before a partition is opened again after the sink lost work: an outage that shows only in
@@ -64,7 +64,7 @@ impl Control {
                 self.open(slot, location, out);
             }
             State::Verifying { reading } => {
-                let known = partition.location.as_ref().map(note);
+                let known = partition.location.as_ref().map(|at| note(at, None));
                 if let Some(why) = known.and_then(|k| contradiction(&k, id, &location, false)) {
                     self.quarantine(slot, why, now, out);
                     return;
@@ -131,9 +131,11 @@ impl Control {
             .committed
             .as_ref()
             .map(|committed| committed.offset);
+        let mut records_end = location.committed.as_ref().and_then(records_end_of);
         let start = match partition.sent_back_to.take() {
             Some(offset) => {
                 partition.committed = None;
+                records_end = None;
                 partition.floor = None;
                 partition.tracker = None;
                 Ok(offset)
@@ -155,7 +157,7 @@ impl Control {
             topic_id: location.topic_id.as_str().into(),
             num_partitions: location.num_partitions,
             group,
-            committed: partition.committed,
+            committed: records_end.or(partition.committed),
             start,
             log_start: location.log_start,
             log_end: location.log_end,
@@ -390,12 +392,19 @@ impl Control {
 }
 
 /// What is committed beside an offset.
-pub(super) fn note(location: &Location) -> Note {
+pub(super) fn note(location: &Location, records_end: Option<i64>) -> Note {
     Note {
         topic_id: location.topic_id.clone(),
         partitions: location.num_partitions,
         since_ms: location.since_ms,
+        records_end,
     }
+}
+
+/// Where the records before a committed offset end, if that is earlier.
+pub(super) fn records_end_of(committed: &Committed) -> Option<i64> {
+    let end = Note::parse(&committed.metadata)?.records_end?;
+    (end < committed.offset).then_some(end)
 }
 
 /// Why what was committed beside an offset and what is there now can't both be true of one topic.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::opening::records_end_of;
 use crate::config::settings::OffsetLost;
 use crate::error::Error;
 use crate::offsets::{Epoch, Range, TopicPartition, Tracker};
@@ -149,6 +150,13 @@ impl Partition {
     pub fn found_leader_epoch(&self, offset: i64) -> Option<i32> {
         let found = self.location.as_ref()?.committed.as_ref()?;
         (found.offset == offset).then_some(found.leader_epoch)
+    }
+
+    /// Where the records before `offset` were found to end, if it was found committed and they end earlier.
+    pub fn found_records_end(&self, offset: i64) -> Option<i64> {
+        let found = self.location.as_ref()?.committed.as_ref()?;
+        let records_end = records_end_of(found);
+        records_end.filter(|_| found.offset == offset)
     }
 
     /// Whether everything taken is final.

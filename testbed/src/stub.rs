@@ -1,0 +1,173 @@
+//! An Elasticsearch that takes every bulk request at once and writes down when which record came: for
+//! benchmarks that look at outflow, not at the server.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_ENCODING;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::bulk::gunzip;
+use crate::error::{Context, Result};
+use crate::rt::{block_on, runtime};
+
+/// A record's arrival, from its id (`topic+partition+offset`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// When its request was answered.
+    pub at: Instant,
+}
+
+type Arrivals = Arc<Mutex<Vec<Arrival>>>;
+
+/// A running stub. Dropping it closes its listener.
+pub struct Stub {
+    address: SocketAddr,
+    arrivals: Arrivals,
+    task: JoinHandle<()>,
+}
+
+impl Stub {
+    /// Listens on a free port.
+    pub fn start() -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], crate::ports::free_port()?));
+        let listener = block_on(async move { TcpListener::bind(address).await });
+        let listener = listener.context(format!("can't listen on {address}"))?;
+        let arrivals = Arrivals::default();
+        let task = runtime().spawn(accept(listener, Arc::clone(&arrivals)));
+        Ok(Self {
+            address,
+            arrivals,
+            task,
+        })
+    }
+
+    /// Its address, such as `http://127.0.0.1:12345`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What has come since the last call, in order.
+    pub fn take(&self) -> Vec<Arrival> {
+        let arrivals = self.arrivals.lock();
+        std::mem::take(&mut *arrivals.unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, arrivals: Arrivals) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let arrivals = Arc::clone(&arrivals);
+        connections.spawn(async move {
+            let service = service_fn(move |request| answer(Arc::clone(&arrivals), request));
+            let server = hyper::server::conn::http1::Builder::new();
+            // A client that goes away is no error here.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(
+    arrivals: Arrivals,
+    request: Request<Incoming>,
+) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    let is_bulk = request.uri().path().ends_with("_bulk");
+    let is_gzip = request.headers().contains_key(CONTENT_ENCODING);
+    let body = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let text = match is_bulk {
+        false => r#"{"version":{"number":"9.0.0"},"tagline":"You Know, for Tests"}"#.to_owned(),
+        true if is_gzip => take(&arrivals, &gunzip(&body).unwrap_or_default()),
+        true => take(&arrivals, &body),
+    };
+    let mut response = Response::new(Full::from(text));
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    let headers = response.headers_mut();
+    headers.insert("content-type", json);
+    let product = hyper::header::HeaderValue::from_static("Elasticsearch");
+    headers.insert("x-elastic-product", product);
+    Ok(response)
+}
+
+/// Notes every item and answers that all of them were done.
+fn take(arrivals: &Arrivals, body: &[u8]) -> String {
+    let at = Instant::now();
+    let mut noted = Vec::new();
+    let mut items = Vec::new();
+    let mut lines = body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    while let Some(line) = lines.next() {
+        let action: Value = serde_json::from_slice(line).unwrap_or_default();
+        let Some((op, meta)) = action.as_object().and_then(|object| object.iter().next()) else {
+            continue;
+        };
+        if op != "delete" {
+            lines.next();
+        }
+        noted.extend(arrival(meta["_id"].as_str().unwrap_or_default(), at));
+        items.push(format!(r#"{{"{op}":{{"status":201}}}}"#));
+    }
+    let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+    arrivals.extend(noted);
+    format!(
+        r#"{{"took":1,"errors":false,"items":[{}]}}"#,
+        items.join(",")
+    )
+}
+
+fn arrival(id: &str, at: Instant) -> Option<Arrival> {
+    let mut parts = id.rsplit('+');
+    let offset = parts.next()?.parse().ok()?;
+    let partition = parts.next()?.parse().ok()?;
+    Some(Arrival {
+        partition,
+        offset,
+        at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_noted_and_all_are_done() {
+        let arrivals = Arrivals::default();
+        let body =
+            b"{\"index\":{\"_id\":\"a+b+7+42\"}}\n{\"x\":1}\n{\"delete\":{\"_id\":\"t+1+2\"}}\n";
+        let text = take(&arrivals, body);
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(answer["items"].as_array().map(Vec::len), Some(2));
+        let noted = arrivals.lock().expect("lock");
+        let places: Vec<_> = noted.iter().map(|a| (a.partition, a.offset)).collect();
+        assert_eq!(places, [(7, 42), (1, 2)]);
+    }
+}
