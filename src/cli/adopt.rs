@@ -123,11 +123,8 @@ fn strange(
             continue;
         };
         let ours = plan::identity(settings, &view.cluster_id, standing);
-        let committed = standing
-            .committed
-            .as_ref()
-            .map(|committed| committed.offset);
-        let is_behind = committed.is_some_and(|committed| committed > seen.newest.end);
+        let committed = standing.committed.as_ref();
+        let is_behind = committed.is_some_and(|c| c.records_end() > seen.newest.end);
         if seen.newest.identity != ours || is_behind {
             strange.push(Stranger {
                 standing: standing.clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::offsets::{Epoch, TopicPartition};
+use crate::offsets::{Epoch, Note, TopicPartition};
 use crate::sinks::{Record, Slot, Waker};
 
 /// What the client tells the loop.
@@ -123,6 +123,16 @@ pub struct Committed {
     pub leader_epoch: i32,
     /// Whatever was committed with it.
     pub metadata: String,
+}
+
+impl Committed {
+    /// Where the records before the offset end, as far as whoever committed it has said: a sink whose own log
+    /// ends here misses nothing, since from here to the offset there are none (transactions' markers).
+    pub fn records_end(&self) -> i64 {
+        let note = Note::parse(&self.metadata);
+        let end = note.and_then(|note| note.records_end);
+        end.map_or(self.offset, |end| end.min(self.offset))
+    }
 }
 
 /// One partition's part of a commit.

@@ -243,7 +243,8 @@ impl<'a> Description<'a> {
                     log.newest.identity
                 ));
             }
-            if let Some(committed) = committed.filter(|committed| *committed > end) {
+            let records_end = standing.committed.as_ref().map(Committed::records_end);
+            if let Some(committed) = committed.filter(|_| records_end.is_some_and(|at| at > end)) {
                 return Some(format!(
                     "the group's offset {committed} is beyond the log's end {end}: outflow stops there. Look at it \
                      with `outflow adopt --topic {}:{}`",
@@ -293,7 +294,8 @@ impl<'a> Description<'a> {
                     "end": log.newest.end,
                     "epoch": log.owner.epoch,
                     "owner": log.owner.owner,
-                    "agrees": committed == Some(log.newest.end),
+                    "agrees": standing.committed.as_ref().map(Committed::records_end)
+                        == Some(log.newest.end),
                 })
             });
             json!({

@@ -131,7 +131,7 @@ impl Control {
             .committed
             .as_ref()
             .map(|committed| committed.offset);
-        let mut records_end = location.committed.as_ref().and_then(records_end_of);
+        let mut records_end = location.committed.as_ref().map(Committed::records_end);
         let start = match partition.sent_back_to.take() {
             Some(offset) => {
                 partition.committed = None;
@@ -399,12 +399,6 @@ pub(super) fn note(location: &Location, records_end: Option<i64>) -> Note {
         since_ms: location.since_ms,
         records_end,
     }
-}
-
-/// Where the records before a committed offset end, if that is earlier.
-pub(super) fn records_end_of(committed: &Committed) -> Option<i64> {
-    let end = Note::parse(&committed.metadata)?.records_end?;
-    (end < committed.offset).then_some(end)
 }
 
 /// Why what was committed beside an offset and what is there now can't both be true of one topic.

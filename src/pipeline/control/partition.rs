@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::opening::records_end_of;
 use crate::config::settings::OffsetLost;
 use crate::error::Error;
 use crate::offsets::{Epoch, Range, TopicPartition, Tracker};
@@ -155,8 +154,7 @@ impl Partition {
     /// Where the records before `offset` were found to end, if it was found committed and they end earlier.
     pub fn found_records_end(&self, offset: i64) -> Option<i64> {
         let found = self.location.as_ref()?.committed.as_ref()?;
-        let records_end = records_end_of(found);
-        records_end.filter(|_| found.offset == offset)
+        (found.offset == offset && found.records_end() < offset).then(|| found.records_end())
     }
 
     /// Whether everything taken is final.
