@@ -28,7 +28,8 @@ use super::error::from_kafka;
 use super::ffi::cluster::seen_log_end;
 use super::ffi::commit::CommitQueue;
 use super::ffi::queue::{DataQueue, Message, Yielder};
-use super::instance_lock::{self, InstanceLock};
+use super::file_lock::FileLock;
+use super::instance_lock;
 use super::keeper::{Keeper, Kept};
 use super::lookup::{About, Lookup};
 use super::membership::{self, Membership};
@@ -50,7 +51,7 @@ struct Queues {
     commits: CommitQueue<Context>,
     data: DataQueue<Context>,
     /// Until the client has left: this machine's other processes don't use its instance id.
-    _lock: Option<InstanceLock>,
+    _lock: Option<FileLock>,
 }
 
 /// A worker's consumer.

@@ -1,24 +1,14 @@
-//! A lock that keeps two processes of this machine from using one instance id: they would fence each other.
-//!
-//! The lock is the operating system's, on an open file, so it goes when its process does, however it ends. The
-//! file stays; it tells who has the lock.
+//! Keeps two processes of this machine from using one instance id: they would fence each other.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::client::instance_id;
+use super::file_lock::{FileLock, Refused};
 use crate::config::settings::KafkaSettings;
 use crate::error::Error;
 
-/// Held as long as the instance id is used.
-#[derive(Debug)]
-pub(super) struct InstanceLock {
-    _file: File,
-}
-
 /// Takes the lock of a worker's instance id; none if it has no such id.
-pub(super) fn lock(settings: &KafkaSettings, worker: usize) -> Result<Option<InstanceLock>, Error> {
+pub(super) fn lock(settings: &KafkaSettings, worker: usize) -> Result<Option<FileLock>, Error> {
     let Some(instance) = instance_id(settings, worker) else {
         return Ok(None);
     };
@@ -26,56 +16,24 @@ pub(super) fn lock(settings: &KafkaSettings, worker: usize) -> Result<Option<Ins
     let folder = folder.unwrap_or_else(std::env::temp_dir);
     std::fs::create_dir_all(&folder).map_err(|why| cannot(&folder, &why))?;
     let path = folder.join(file_name(settings, &instance));
-    take(&path, &instance, &settings.group_id).map(Some)
-}
-
-fn take(path: &PathBuf, instance: &str, group: &str) -> Result<InstanceLock, Error> {
-    let failed = |why: std::io::Error| cannot(path, &why);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let holder = holder(&mut file);
-            return Err(Error::misconfigured(format!(
-                "kafka.group_instance_id {instance:?} of group {group} is used by another process of this \
-                 machine{holder}: stop that, or give each an id of its own; tried again until it is free (the \
-                 lock is {})",
-                path.display()
-            )));
-        }
-        Err(TryLockError::Error(why)) => return Err(failed(why)),
-    }
-    let noted = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    noted.map_err(failed)?;
-    Ok(InstanceLock { _file: file })
+    let refused = |refused| match refused {
+        Refused::Failed(why) => cannot(&path, &why),
+        Refused::Held(pid) => Error::misconfigured(format!(
+            "kafka.group_instance_id {instance:?} of group {} is used by another process of this machine (pid \
+             {pid}): stop that, or give each an id of its own; tried again until it is free (the lock is {})",
+            settings.group_id,
+            path.display()
+        )),
+    };
+    FileLock::take(&path).map(Some).map_err(refused)
 }
 
 fn cannot(path: &Path, why: &std::io::Error) -> Error {
     Error::misconfigured(format!(
-        "the lock of kafka.group_instance_id can't be taken: {}: {why}; set state_dir to a folder that \
-         this process may write",
+        "the lock of kafka.group_instance_id can't be taken: {}: {why}; set state_dir to a folder that this \
+         process may write",
         path.display()
     ))
-}
-
-/// Who has the lock, if it has noted that yet.
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let read = file
-        .seek(SeekFrom::Start(0))
-        .and_then(|_| file.take(32).read_to_string(&mut text));
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => format!(" (pid {pid})"),
-        _ => String::new(),
-    }
 }
 
 /// One name for one id in one group of one cluster, however its brokers are listed.

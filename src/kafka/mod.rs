@@ -15,6 +15,7 @@
 //! | `membership` | who is in the group, asked for beside the loop |
 //! | `explain` | what that means, in words (pure) |
 //! | `standing` | how this member stands with its group, for people |
+//! | `file_lock` | a lock that one process of this machine has at a time |
 //! | `instance_lock` | an instance id is used by one process of this machine |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`group`] | the group from outside: described, moved, left |
@@ -31,6 +32,7 @@ pub mod dead_letter;
 mod error;
 mod explain;
 mod ffi;
+mod file_lock;
 pub mod group;
 mod instance_lock;
 pub mod keeper;

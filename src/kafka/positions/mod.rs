@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::file_lock::FileLock;
 pub use file::{Positions, path};
-use lock::Lock;
 
 use crate::error::Error;
 use crate::offsets::TopicPartition;
@@ -57,7 +57,7 @@ pub struct PositionStore {
 impl PositionStore {
     /// Takes the lock and reads what is there. Fails if another process has it, or if the file is damaged.
     pub fn open(state_dir: &Path, sink: &str) -> Result<Self, Error> {
-        let lock = Lock::take(state_dir, sink)?;
+        let lock = lock::take(state_dir, sink)?;
         let path = path(state_dir, sink);
         let found = file::read(&path)?;
         let shown = path.display();
@@ -164,7 +164,7 @@ struct Writer {
     path: PathBuf,
     /// What is durable.
     kept: Arc<Mutex<Positions>>,
-    _lock: Lock,
+    _lock: FileLock,
     _alive: Sender<()>,
 }
 
