@@ -147,8 +147,9 @@ pub fn consumer_config(
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
-        // So a position passes what is never delivered: transactions' markers, aborted records.
-        .set("enable.partition.eof", "true");
+        // In batches librdkafka 2.12.1 takes an end for a record, and a partition that a rebalance has paused
+        // goes on behind it: a record would be lost.
+        .set("enable.partition.eof", "false");
     if let Some(instance) = instance_id(settings, worker) {
         config.set("group.instance.id", instance);
     }
@@ -212,6 +213,19 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
         .set("message.max.bytes", "1000000")
         // Positions at the end tell that an offset isn't there any more.
         .set("enable.partition.eof", "true");
+    config
+}
+
+/// The configuration of the consumer that looks at the ends of logs, and reads what the workers' read.
+pub(super) fn probe_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
+    let mut config = reader_config(settings, sink);
+    let isolation = match settings.properties.get("isolation.level") {
+        Some(Property::Plain(level)) => level.as_str(),
+        _ => "read_committed",
+    };
+    config
+        .set("client.id", format!("outflow-{sink}-probe"))
+        .set("isolation.level", isolation);
     config
 }
 

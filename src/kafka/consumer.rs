@@ -18,10 +18,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::{
     asking_config, consumer_config, creation_error, instance_id, metadata_refresh_interval,
+    probe_config,
 };
 use super::commit::Commits;
 use super::error::from_kafka;
@@ -33,6 +33,7 @@ use super::instance_lock;
 use super::keeper::{Keeper, Kept};
 use super::lookup::{About, Lookup};
 use super::membership::{self, Membership};
+use super::probe::Probe;
 use super::rebalance::Assignment;
 use super::standing::Standing;
 use super::topics::Topics;
@@ -74,8 +75,11 @@ pub struct KafkaSource {
     /// What was locate()d in this epoch and not answered yet.
     locating: HashMap<TopicPartition, Epoch>,
     events: VecDeque<SourceEvent>,
-    /// Ends of logs that the last `take` has come to.
-    ends: Vec<(Slot, i64)>,
+    /// Ends of logs, told to whoever asks next.
+    ends: Vec<(TopicPartition, i64)>,
+    probe: Probe,
+    /// The last `take` has found nothing.
+    is_drained: bool,
     trouble: Option<(Error, Until)>,
     /// None once it is closed.
     standing: Option<Standing>,
@@ -187,6 +191,8 @@ impl KafkaSource {
             locating: HashMap::new(),
             events: VecDeque::new(),
             ends: Vec::new(),
+            probe: Probe::new(probe_config(settings, sink)),
+            is_drained: false,
             trouble: None,
             standing,
             last_transport: String::new(),
@@ -277,6 +283,7 @@ impl Source for KafkaSource {
         self.hear_commits();
         self.collect_found();
         self.verify();
+        self.pass_holes();
         self.hear_standing();
         events.extend(self.events.drain(..));
     }
@@ -299,13 +306,12 @@ impl Source for KafkaSource {
         let Some(queues) = &mut self.queues else {
             return 0;
         };
-        let (assignment, ends) = (&mut self.assignment, &mut self.ends);
-        ends.clear();
+        let assignment = &mut self.assignment;
         let mut delivered = 0;
         let mut errors = Vec::new();
         // Records come in runs of one partition: looked up once a run.
         let mut run = None;
-        queues
+        let taken = queues
             .data
             .consume(max, wait, &mut |message: &Message<'_>| {
                 let source = message.source();
@@ -319,11 +325,6 @@ impl Source for KafkaSource {
                     }
                 };
                 if let Some(code) = message.error() {
-                    if code == Code::PartitionEOF {
-                        let slot = index.and_then(|i| assignment.accept_end(i, message.offset()));
-                        ends.extend(slot.map(|slot| (slot, message.offset())));
-                        return;
-                    }
                     // From here on nothing of the partition is taken: an error moves the client's own position.
                     if index.is_none_or(|index| assignment.fail(index)) {
                         errors.push((index, code, message.error_text()));
@@ -345,6 +346,7 @@ impl Source for KafkaSource {
                     });
                 }
             });
+        self.is_drained = taken == 0;
         for (index, code, text) in errors {
             match index {
                 Some(index) => {
@@ -360,7 +362,12 @@ impl Source for KafkaSource {
     }
 
     fn ends(&mut self, tell: &mut dyn FnMut(Slot, i64)) {
-        self.ends.drain(..).for_each(|(slot, end)| tell(slot, end));
+        for (partition, end) in self.ends.drain(..) {
+            // It may have been sent elsewhere since.
+            if let Some(slot) = self.assignment.slot_at(&partition, end) {
+                tell(slot, end);
+            }
+        }
     }
 
     fn commit(&mut self, number: u64, commits: &[Commit]) {

@@ -9,6 +9,7 @@
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time, and whose fault it is if one fails (pure) |
 //! | `verify` | whether the group has what was committed (pure, but for the question) |
+//! | `probe` | whether anything is left between the last record and the end of a log |
 //! | `position` | where a partition is read from at first (pure) |
 //! | [`keeper`] | who keeps positions: the group, a file, or the sink |
 //! | [`positions`] | positions of fixed partitions, in a file |
@@ -40,6 +41,7 @@ mod lookup;
 mod membership;
 mod position;
 pub mod positions;
+mod probe;
 mod rebalance;
 mod standing;
 mod topics;

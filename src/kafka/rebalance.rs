@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::offsets::TopicPartition;
+use crate::offsets::{Range, TopicPartition};
 use crate::sinks::Slot;
 
 /// A partition's number in [`Assignment`]. Never reused: a group's partitions are few.
@@ -217,14 +217,30 @@ impl Assignment {
         Some(held.slot)
     }
 
-    /// The slot of a partition whose log ends at `offset`, all of which was delivered.
-    pub fn accept_end(&mut self, index: Index, offset: i64) -> Option<Slot> {
+    /// The partitions that are being read, and the next offset of each.
+    pub fn live(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
+        let live = self.held.iter().filter(|held| held.live);
+        live.map(|held| (&held.partition, held.next))
+    }
+
+    /// There is no record in `hole`, the end of the partition's log: whether that is where it stands.
+    pub fn pass(&mut self, partition: &TopicPartition, hole: Range) -> bool {
+        let Some(index) = self.index_of(&partition.topic, partition.partition) else {
+            return false;
+        };
         let held = &mut self.held[index];
-        if !held.live || offset < held.next {
-            return None;
+        let stands_there = held.live && held.next == hole.first && !hole.is_empty();
+        if stands_there {
+            held.next = hole.end;
         }
-        held.next = offset;
-        Some(held.slot)
+        stands_there
+    }
+
+    /// The slot of a partition that is being read and stands at `offset`.
+    pub fn slot_at(&self, partition: &TopicPartition, offset: i64) -> Option<Slot> {
+        let index = self.index_of(&partition.topic, partition.partition)?;
+        let held = &self.held[index];
+        (held.live && held.next == offset).then_some(held.slot)
     }
 }
 
@@ -387,5 +403,29 @@ mod tests {
         assert_eq!(perform(&mut a), Some((Some(vec![0]), vec![1])));
         a.start(Slot(0), &p(0), 0, -1);
         assert_eq!(perform(&mut a), Some((Some(vec![1]), vec![0, 1])));
+    }
+
+    #[test]
+    fn a_hole_is_passed_only_by_who_stands_at_it() {
+        let mut a = Assignment::default();
+        a.start(Slot(3), &p(1), 5, -1);
+        assert!(
+            !a.pass(&p(1), Range::new(5, 7)),
+            "the client wasn't told yet"
+        );
+        perform(&mut a);
+        assert!(
+            !a.pass(&p(1), Range::new(4, 7)),
+            "a record was delivered since"
+        );
+        assert!(!a.pass(&p(1), Range::new(5, 5)), "nothing to pass");
+        assert!(!a.pass(&p(9), Range::new(5, 7)), "a stranger");
+        assert!(a.pass(&p(1), Range::new(5, 7)));
+        assert_eq!(a.slot_at(&p(1), 7), Some(Slot(3)));
+        assert_eq!(a.accept(0, 6, -1), None, "the hole holds no record");
+        assert_eq!(a.accept(0, 7, -1), Some(Slot(3)));
+        assert_eq!(a.slot_at(&p(1), 7), None, "it has gone on");
+        a.start(Slot(3), &p(1), 5, -1);
+        assert_eq!(a.slot_at(&p(1), 5), None, "sent back, and not told yet");
     }
 }

@@ -177,7 +177,7 @@ pub trait Source {
     /// Takes up to `max` records, waiting at most `wait` for the first; returns how many there were.
     fn take(&mut self, max: usize, wait: Duration, deliver: &mut dyn FnMut(&Record<'_>)) -> usize;
 
-    /// Which partitions the last `take` has read to the end of their log, and the offset of that end. It may lie
+    /// Which partitions were found to be read to the end of their log, and the offset of that end, where it lies
     /// behind the last record: markers and aborted records are never delivered.
     fn ends(&mut self, tell: &mut dyn FnMut(Slot, i64));
 

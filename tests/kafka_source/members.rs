@@ -10,7 +10,7 @@ use outflow::pipeline::source::Source as _;
 use testbed::guard::TestDir;
 
 use super::member::{Member, settings, until};
-use super::turn;
+use super::{range, turn};
 
 /// Long enough that a test which waits for it fails.
 const LONG_SESSION: &str = "120000";
@@ -367,4 +367,28 @@ fn a_broker_that_freezes_while_the_group_is_asked_about_and_comes_back_ends_nobo
         m.seen.len() == 10 && matches!(m.troubles.last(), Some(None))
     });
     assert!(m.source.close(Duration::from_secs(20)));
+}
+
+/// A client that was told of the end of a partition would, paused by a rebalance, go on behind it.
+#[test]
+fn who_keeps_partitions_in_a_rebalance_reads_on_without_a_break_or_a_gap() {
+    let t = turn();
+    t.topic("keeps", 4);
+    (0..4).for_each(|p| t.produce("keeps", p, 0, 10));
+    let mut a = t.member("keeps", "keeps");
+    a.until("all are read to their ends", |m| m.seen.len() == 40);
+    a.settle();
+    let mut b = t.member("keeps", "keeps");
+    until(&mut [&mut a, &mut b], "two each", |m| {
+        m.iter().all(|m| m.assigned.len() == 2)
+    });
+    (0..4).for_each(|p| t.produce("keeps", p, 10, 10));
+    until(&mut [&mut a, &mut b], "all have arrived", |m| {
+        m[0].seen.len() + m[1].seen.len() >= 80
+    });
+    let kept: Vec<i32> = a.assigned.clone();
+    for partition in kept {
+        assert_eq!(a.offsets(partition), range(0, 20), "{partition}");
+    }
+    assert_eq!(a.broken, [], "the client broke what it was to keep");
 }

@@ -1,7 +1,7 @@
 //! What the client, the lookups and the group have to say, turned into events.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -16,7 +16,7 @@ use super::KafkaSource;
 use super::callbacks::{Context, Note};
 use crate::error::Error;
 use crate::offsets::TopicPartition;
-use crate::pipeline::source::{Broken, SourceEvent};
+use crate::pipeline::source::{Broken, Source as _, SourceEvent};
 
 /// What ends a trouble that is being shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,25 @@ impl KafkaSource {
                 None => {}
             }
         }
+    }
+
+    /// What is never delivered at the ends of logs is passed, where nothing has come for a while.
+    pub(super) fn pass_holes(&mut self) {
+        for (partition, hole) in self.probe.found() {
+            if self.assignment.pass(&partition, hole) {
+                self.ends.push((partition, hole.end));
+            }
+        }
+        let now = Instant::now();
+        if !self.is_drained || !self.probe.is_due(now) {
+            return;
+        }
+        let goes_on = |(id, next): &(&TopicPartition, i64)| {
+            self.log_end(id).is_some_and(|log_end| log_end > *next)
+        };
+        let stand = self.assignment.live().filter(goes_on);
+        let stand = stand.map(|(id, next)| (id.clone(), next)).collect();
+        self.probe.look(stand, now);
     }
 
     pub(super) fn hear_standing(&mut self) {
