@@ -102,7 +102,7 @@ impl Check {
             ),
             (0, reset) => Finding::fine(
                 subject,
-                format!("are new and start at the {}{in_use}", word(reset)),
+                format!("are new and start at {}{in_use}", word(reset)),
             ),
             (have, _) => Finding::fine(
                 subject,
