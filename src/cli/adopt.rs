@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::group::{
-    OneFile, Plan, Planned, Which, failed, finish, load, plan, refuse_members, runtime, settle,
+    CUT, OUTSIDE, OneFile, Plan, Planned, Which, failed, finish, load, plan, refuse_members,
+    runtime, settle,
 };
 use super::{Exit, print};
 use crate::config::settings::{Settings, SinkSettings};
 use crate::error::Error;
 use crate::kafka::group::target::Target;
 use crate::kafka::group::{GroupClient, Standing, View};
+use crate::offsets::Note;
 use crate::sinks::hdfs::log::Identity;
 use crate::sinks::hdfs::log_admin::{LogAdmin, Seen};
 use crate::sinks::hdfs::moves::{live, replaced};
@@ -83,10 +85,11 @@ fn adopt_or_exit(arguments: &Adopt) -> Result<Exit, Exit> {
                 to,
                 stranger.standing.log_start,
             );
+            let cut = (at != to).then_some((instead_of.map_or(to, |(asked, _)| asked), CUT));
             plan.0.push(Planned {
                 from: Some(stranger.seen.newest.end),
                 to: at,
-                instead_of,
+                instead_of: cut.or(instead_of),
                 log,
                 begins: None,
                 standing: stranger.standing,
@@ -125,7 +128,10 @@ fn strange(
         let ours = plan::identity(settings, &view.cluster_id, standing);
         let committed = standing.committed.as_ref();
         let is_behind = committed.is_some_and(|c| c.records_end() > seen.newest.end);
-        if seen.newest.identity != ours || is_behind {
+        // A log that was taken over already, by a run that ended before the group's offset was set.
+        let note = committed.and_then(|committed| Note::parse(&committed.metadata));
+        let is_half = note.is_some_and(|note| note.topic_id != standing.topic_id);
+        if seen.newest.identity != ours || is_behind || is_half {
             strange.push(Stranger {
                 standing: standing.clone(),
                 seen,
@@ -144,7 +150,6 @@ fn targets(
     to: Option<Target>,
     strange: &[Stranger],
 ) -> Result<Vec<At>, Error> {
-    const OUTSIDE: &str = "what was asked for lies outside of what Kafka has";
     if let Some(to) = to {
         let standings: Vec<Standing> = strange.iter().map(|s| s.standing.clone()).collect();
         let found = client.resolve(to, &standings)?;

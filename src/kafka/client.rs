@@ -196,7 +196,8 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
         .set("check.crcs", "true")
         .set("allow.auto.create.topics", "false");
     pass_through(&mut config, settings, |key| {
-        !["group.", "session.", "heartbeat.", STATISTICS]
+        // The client wants max.poll.interval.ms to be no less than a session, which is a group's.
+        !["group.", "session.", "heartbeat.", "max.poll.", STATISTICS]
             .iter()
             .any(|p| key.starts_with(p))
     });
@@ -219,14 +220,18 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
 /// The configuration of the consumer that looks at the ends of logs, and reads what the workers' read.
 pub(super) fn probe_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
     let mut config = reader_config(settings, sink);
-    let isolation = match settings.properties.get("isolation.level") {
-        Some(Property::Plain(level)) => level.as_str(),
-        _ => "read_committed",
-    };
     config
         .set("client.id", format!("outflow-{sink}-probe"))
-        .set("isolation.level", isolation);
+        .set("isolation.level", isolation_level(settings));
     config
+}
+
+/// What the workers read, so that whoever asks where logs end is told the same as they are.
+pub(super) fn isolation_level(settings: &KafkaSettings) -> &str {
+    match settings.properties.get("isolation.level") {
+        Some(Property::Plain(level)) => level,
+        _ => "read_committed",
+    }
 }
 
 /// The configuration of a client that asks about a group, and is in none.
@@ -460,6 +465,21 @@ pub(super) mod tests {
             reader_config(&settings, "es"),
         ] {
             assert_eq!(config.get("group.id"), Some("outflow-es-assigned"));
+        }
+    }
+
+    #[test]
+    fn clients_without_a_group_can_be_made_whatever_the_group_is_told() {
+        let settings = settings(&[
+            ("max.poll.interval.ms", plain("20000")),
+            ("session.timeout.ms", plain("10000")),
+        ]);
+        for config in [
+            reader_config(&settings, "es"),
+            probe_config(&settings, "es"),
+        ] {
+            let made: Result<rdkafka::consumer::BaseConsumer, _> = config.create();
+            made.expect("a client");
         }
     }
 

@@ -25,22 +25,31 @@ pub(super) enum Refused {
 impl FileLock {
     /// Takes the lock, without waiting. The folder must be there.
     pub fn take(path: &Path) -> Result<Self, Refused> {
-        let mut file = OpenOptions::new()
+        let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path)
-            .map_err(Refused::Failed)?;
+            .open(path);
+        let (mut file, may_note) = match opened {
+            Ok(file) => (file, true),
+            // Another user has made it, root by a command perhaps; it can be locked all the same.
+            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+                (File::open(path).map_err(|_| Refused::Failed(why))?, false)
+            }
+            Err(why) => return Err(Refused::Failed(why)),
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Refused::Held(noted(path))),
             Err(TryLockError::Error(why)) => return Err(Refused::Failed(why)),
         }
-        // For whoever comes second.
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(Refused::Failed)?;
+        if may_note {
+            // For whoever comes second.
+            file.set_len(0)
+                .and_then(|()| writeln!(file, "{}", std::process::id()))
+                .map_err(Refused::Failed)?;
+        }
         Ok(FileLock { _file: file })
     }
 }

@@ -12,9 +12,9 @@ pub(super) fn lock(settings: &KafkaSettings, worker: usize) -> Result<Option<Fil
     let Some(instance) = instance_id(settings, worker) else {
         return Ok(None);
     };
+    // A state_dir that is missing may be a volume that isn't mounted: it isn't made.
     let folder = settings.state_dir.clone();
     let folder = folder.unwrap_or_else(std::env::temp_dir);
-    std::fs::create_dir_all(&folder).map_err(|why| cannot(&folder, &why))?;
     let path = folder.join(file_name(settings, &instance));
     let refused = |refused| match refused {
         Refused::Failed(why) => cannot(&path, &why),

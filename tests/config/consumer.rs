@@ -173,6 +173,10 @@ fn every_mistake_of_the_consumer_has_its_message() {
             "4:18 kafka.topics_pattern: \"m-(\" isn't a regular expression: unclosed group | it must match the whole name of a topic: \"metrics-.*\", \"(cpu|memory)-.*\"",
         ),
         (
+            kafka("topics_pattern = \"a)|(?:b\""),
+            "4:18 kafka.topics_pattern: \"a)|(?:b\" isn't a regular expression: unopened group | it must match the whole name of a topic: \"metrics-.*\", \"(cpu|memory)-.*\"",
+        ),
+        (
             kafka("assign = [\"t\"]"),
             "4:10 kafka.assign: \"t\" names no partition | write assign = [\"host-metrics:0,2-5\"]: a topic, and its partitions",
         ),

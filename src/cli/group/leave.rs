@@ -67,7 +67,8 @@ fn chosen(settings: &Settings, group: &Group, ids: &[String]) -> Result<Vec<Memb
                 rest.is_empty()
                     || rest
                         .strip_prefix('-')
-                        .is_some_and(|n| n.parse::<usize>().is_ok())
+                        .and_then(|n| n.parse::<usize>().ok())
+                        .is_some_and(|n| (1..settings.workers).contains(&n))
             })
         })
     };

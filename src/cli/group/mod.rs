@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 pub(super) use self::plan::{Plan, Planned, settle};
-pub(super) use self::reset::finish;
+pub(super) use self::reset::{CUT, OUTSIDE, finish};
 
 use super::{Exit, fail, say};
 use crate::config::load_sinks;

@@ -9,7 +9,9 @@ use crate::config::settings::{Settings, SinkSettings};
 use crate::error::Error;
 use crate::kafka::group::target::Target;
 use crate::kafka::group::{GroupClient, Standing, View};
+use crate::sinks::hdfs::log::FileEntry;
 use crate::sinks::hdfs::log_admin::LogAdmin;
+use crate::sinks::hdfs::moves::left_out;
 
 pub(super) fn reset(file: &OneFile, to: Target, which: &Which) -> Result<Exit, Exit> {
     let settings = load(file)?;
@@ -21,6 +23,12 @@ pub(super) fn reset(file: &OneFile, to: Target, which: &Which) -> Result<Exit, E
         .resolve(to, &view.partitions)
         .map_err(|e| failed(&e))?;
     let wanted: Vec<_> = view.partitions.iter().cloned().zip(targets).collect();
+    if client.sink_decides() {
+        print(
+            "The positions are HDFS's alone, so a process that reads these partitions can't be seen from here: stop it \
+             first. One that runs is fenced, and its partitions wait for a person's release.\n\n",
+        );
+    }
     let done = match &settings.sink {
         SinkSettings::Elasticsearch(_) => {
             let plan = Plan(wanted.into_iter().map(by_offset).collect());
@@ -68,8 +76,9 @@ pub(in crate::cli) fn finish(
     Ok(Exit::Fine)
 }
 
-const OUTSIDE: &str = "what was asked for lies outside of what Kafka has";
-const CUT: &str = "what was asked for lies within a committed file, and no file is cut in two";
+pub(in crate::cli) const OUTSIDE: &str = "what was asked for lies outside of what Kafka has";
+pub(in crate::cli) const CUT: &str =
+    "what was asked for lies within a committed file, and no file is cut in two";
 
 /// Where the group's offset decides.
 fn by_offset((standing, (to, asked)): (Standing, (i64, Option<i64>))) -> Planned {
@@ -84,6 +93,27 @@ fn by_offset((standing, (to, asked)): (Standing, (i64, Option<i64>))) -> Planned
         begins: None,
         standing,
     }
+}
+
+/// Records that an earlier reset has taken out of the tree to be written again stand nowhere else.
+fn refuse_to_leave_out(
+    standing: &Standing,
+    files: &[FileEntry],
+    folder: &str,
+) -> Result<(), Error> {
+    let (Some(first), Some(last)) = (
+        files.iter().map(|file| file.first).min(),
+        files.iter().map(|file| file.last).max(),
+    ) else {
+        return Ok(());
+    };
+    Err(Error::rejected(format!(
+        "{}: {} files with offsets {first} to {last} were taken out of the tree by an earlier reset, to be written \
+         again, and are not written again yet: going forward would leave their records out. Let outflow write them \
+         first; they are kept in {folder}/replaced",
+        standing.partition,
+        files.len()
+    )))
 }
 
 /// Where the commit log decides.
@@ -101,10 +131,10 @@ fn plan(
         .iter()
         .map(|(standing, (to, _))| (standing.partition.clone(), *to))
         .collect();
-    let goes_back = |id: &_, seen: &crate::sinks::hdfs::log_admin::Seen| {
-        targets.get(id).is_some_and(|to| *to < seen.newest.end)
+    let moves = |id: &_, seen: &crate::sinks::hdfs::log_admin::Seen| {
+        targets.get(id).is_some_and(|to| *to != seen.newest.end)
     };
-    let entries = settle(admin, runtime, &seen, goes_back)?;
+    let entries = settle(admin, runtime, &seen, moves)?;
     let mut plan = Plan::default();
     for (standing, (to, asked)) in wanted {
         let Some(seen) = seen.get(&standing.partition) else {
@@ -125,6 +155,11 @@ fn plan(
             .get(&standing.partition)
             .map_or(&[][..], Vec::as_slice);
         let (at, log) = plan_log(seen, entries, ours, "reset", to, standing.log_start);
+        refuse_to_leave_out(
+            &standing,
+            &left_out(entries, seen.newest.end, at),
+            &seen.folder,
+        )?;
         let cut = (at != to).then_some((asked.unwrap_or(to), CUT));
         plan.0.push(Planned {
             from: Some(seen.newest.end),

@@ -110,7 +110,8 @@ impl Validator<'_> {
     /// A regular expression that a whole topic name matches. (librdkafka marks patterns by a `^`, which means
     /// nothing more here.)
     fn whole_name(&mut self, key: &str, text: &str) -> Option<Regex> {
-        match Regex::new(&format!("^(?:{text})$")) {
+        // By itself first: a bracket that closes ours would mean something else.
+        match Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$"))) {
             Ok(regex) => Some(regex),
             Err(why) => {
                 let why = why.to_string();

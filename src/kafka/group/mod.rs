@@ -23,7 +23,7 @@ pub use super::ffi::groups::{Group, Member};
 pub use leave::{Left, leave};
 
 use self::target::{Selection, Target};
-use super::client::{asking_config, creation_error, reader_config};
+use super::client::{asking_config, creation_error, isolation_level, reader_config};
 use super::error::{cut, from_code, from_kafka};
 use super::ffi::list::{self, Entry};
 use super::ffi::{cluster, groups};
@@ -452,11 +452,12 @@ fn now_ms() -> i64 {
     })
 }
 
-/// Reads what stands in the logs, whatever transactions make of it, as Kafka's own tool does.
+/// Sees the logs as the workers do: a position behind an open transaction would be beyond their end.
 fn client_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = reader_config(settings, "group");
     config
         .set("client.id", "outflow-group")
+        .set("isolation.level", isolation_level(settings))
         // One record a partition is wanted.
         .set("fetch.message.max.bytes", "16384");
     config

@@ -73,23 +73,7 @@ impl LogAdmin {
     /// Every entry of a log, the oldest first.
     pub async fn entries(&self, seen: &Seen) -> Result<Vec<Entry>, Error> {
         let mut entries = BTreeMap::new();
-        let history = format!("{}/history", seen.folder);
-        let rolled = match self.hdfs.list(&history).await {
-            Ok(children) => children,
-            Err(Failure::NotFound(_)) => Vec::new(),
-            Err(failure) => return Err(failure.into_error()),
-        };
-        for child in rolled.iter().filter(|child| child.name.ends_with(".jsonl")) {
-            let path = format!("{history}/{}", child.name);
-            let content = self.hdfs.read(&path).await.map_err(Failure::into_error)?;
-            for line in content
-                .split(|byte| *byte == b'\n')
-                .filter(|l| !l.is_empty())
-            {
-                let entry = Entry::read_line(&path, line)?;
-                entries.insert(entry.seq, entry);
-            }
-        }
+        // The folder before the history: entries that are rolled up meanwhile are in both, or missed aloud.
         let listed = self.hdfs.list(&seen.folder).await;
         let children = listed.map_err(|failure| changed_hands(&seen.folder, failure))?;
         let own = children.iter().filter_map(|child| {
@@ -106,6 +90,23 @@ impl LogAdmin {
         });
         for entry in all(reads).await? {
             entries.insert(entry.seq, entry);
+        }
+        let history = format!("{}/history", seen.folder);
+        let rolled = match self.hdfs.list(&history).await {
+            Ok(children) => children,
+            Err(Failure::NotFound(_)) => Vec::new(),
+            Err(failure) => return Err(failure.into_error()),
+        };
+        for child in rolled.iter().filter(|child| child.name.ends_with(".jsonl")) {
+            let path = format!("{history}/{}", child.name);
+            let content = self.hdfs.read(&path).await.map_err(Failure::into_error)?;
+            for line in content
+                .split(|byte| *byte == b'\n')
+                .filter(|l| !l.is_empty())
+            {
+                let entry = Entry::read_line(&path, line)?;
+                entries.insert(entry.seq, entry);
+            }
         }
         Ok(entries.into_values().collect())
     }

@@ -22,6 +22,30 @@ pub fn live(entries: &[Entry]) -> Vec<FileEntry> {
     live
 }
 
+/// The files with records in `[end, to)` that a move has taken out of the tree and that weren't written again: going
+/// forward to `to` from a log that ends at `end` leaves their records out for good.
+pub fn left_out(entries: &[Entry], end: i64, to: i64) -> Vec<FileEntry> {
+    let mut standing: Vec<FileEntry> = Vec::new();
+    let mut aside: Vec<FileEntry> = Vec::new();
+    for entry in entries {
+        if let Some(moved) = &entry.moved {
+            let (went, stays) = standing
+                .into_iter()
+                .partition(|file| moved.aside.contains(&file.path));
+            standing = stays;
+            aside.extend::<Vec<_>>(went);
+            let was = moved.was.as_ref();
+            if was.is_some_and(|was| was.topic_id != entry.identity.topic_id) {
+                standing.clear();
+                aside.clear();
+            }
+        }
+        standing.extend(entry.files.iter().cloned());
+    }
+    aside.retain(|file| file.first < to && file.last >= end);
+    aside
+}
+
 /// What is written again when a log goes back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Replaced {
@@ -99,6 +123,44 @@ mod tests {
             files,
             moved,
         }
+    }
+
+    #[test]
+    fn going_back_and_then_forward_would_leave_out_what_was_not_written_again() {
+        let back = |aside: &[&str]| {
+            Some(Moved {
+                from: 30,
+                by: "reset".into(),
+                was: None,
+                aside: aside.iter().map(|path| (*path).to_owned()).collect(),
+            })
+        };
+        let mut entries = vec![
+            entry(0, vec![file(0, 9), file(10, 19), file(20, 29)], None),
+            entry(1, vec![], back(&["t/p=0/10-19", "t/p=0/20-29"])),
+        ];
+        let firsts = |entries: &[Entry], end, to| -> Vec<i64> {
+            left_out(entries, end, to).iter().map(|f| f.first).collect()
+        };
+        assert_eq!(firsts(&entries, 10, 30), [10, 20]);
+        assert_eq!(firsts(&entries, 10, 20), [10], "only so far");
+        assert_eq!(
+            firsts(&entries, 10, 10),
+            [] as [i64; 0],
+            "nothing is skipped"
+        );
+        entries.push(entry(2, vec![file(10, 24)], None));
+        assert_eq!(
+            firsts(&entries, 25, 30),
+            [20],
+            "the rest of what was cut differently"
+        );
+        entries.push(entry(3, vec![file(25, 29)], None));
+        assert_eq!(
+            firsts(&entries, 30, 40),
+            [] as [i64; 0],
+            "all is written again"
+        );
     }
 
     #[test]
