@@ -207,6 +207,9 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
+        // One record is enough, and the end of a log is told with an empty answer.
+        .set("fetch.min.bytes", "1")
+        .set("fetch.wait.max.ms", "100")
         .set("isolation.level", "read_uncommitted")
         .set("queued.max.messages.kbytes", "4096")
         .set("queued.min.messages", "1000")

@@ -85,8 +85,6 @@ pub struct KafkaSource {
     standing: Option<Standing>,
     /// The last thing that a broker's connection said, to explain that all are down.
     last_transport: String,
-    /// The client may still be stopping partitions, which undoes their forwarding.
-    stopping: bool,
 }
 
 impl KafkaSource {
@@ -196,7 +194,6 @@ impl KafkaSource {
             trouble: None,
             standing,
             last_transport: String::new(),
-            stopping: false,
         })
     }
 

@@ -17,6 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use super::error::from_kafka;
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::DataQueue;
 use crate::offsets::{Range, TopicPartition};
@@ -111,15 +112,25 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 fn look(config: &ClientConfig, stuck: &HashMap<TopicPartition, i64>, answer: &Sender<Vec<Hole>>) {
-    let holes = holes(config, stuck).unwrap_or_default();
-    // A source that is gone doesn't want to know.
+    let consumer: Result<BaseConsumer<Quiet>, _> = config.create_with_context(Quiet);
+    let consumer = match consumer {
+        Ok(consumer) => Arc::new(consumer),
+        Err(why) => {
+            let why = from_kafka(&why, "no client to look at the ends of logs");
+            tracing::warn!("{why}");
+            return;
+        }
+    };
+    let holes = holes(&consumer, stuck).unwrap_or_default();
+    // Before the client goes, which may take its time. A source that is gone doesn't want to know.
     let _ = answer.send(holes);
 }
 
 /// Reads each partition from where it stands until a record comes, or its end.
-fn holes(config: &ClientConfig, stuck: &HashMap<TopicPartition, i64>) -> Option<Vec<Hole>> {
-    let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).ok()?;
-    let consumer = Arc::new(consumer);
+fn holes(
+    consumer: &Arc<BaseConsumer<Quiet>>,
+    stuck: &HashMap<TopicPartition, i64>,
+) -> Option<Vec<Hole>> {
     let mut queue = DataQueue::new(consumer.clone())?;
     let start = |(id, offset): (&TopicPartition, &i64)| Entry::new(id.clone(), *offset, -1);
     let entries: Vec<Entry> = stuck.iter().map(start).collect();
@@ -137,9 +148,13 @@ fn holes(config: &ClientConfig, stuck: &HashMap<TopicPartition, i64>) -> Option<
                 return;
             };
             let id = TopicPartition::new(topic, number);
-            let from = open.remove(&id);
-            if let (Some(from), Some(Code::PartitionEOF)) = (from, message.error()) {
-                holes.push((id, Range::new(from, message.offset())));
+            let Some(from) = open.remove(&id) else {
+                return;
+            };
+            // With an open transaction there is nothing behind where it stands, and not the end either.
+            let hole = Range::new(from, message.offset());
+            if message.error() == Some(Code::PartitionEOF) && !hole.is_empty() {
+                holes.push((id, hole));
             }
         });
     }

@@ -232,6 +232,7 @@ impl Assignment {
         let stands_there = held.live && held.next == hole.first && !hole.is_empty();
         if stands_there {
             held.next = hole.end;
+            held.leader_epoch = -1;
         }
         stands_there
     }

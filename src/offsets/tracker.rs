@@ -82,11 +82,19 @@ impl Tracker {
     /// The source stands at `offset`, and between the last record and there is none (a transaction's marker,
     /// aborted records, what compaction took): once all records before are final, so is the hole.
     pub fn reach(&mut self, offset: i64) {
-        if offset > self.next {
-            self.floor = self.position();
-            self.hole = Some(Range::new(self.next, offset));
-            self.next = offset;
+        if offset <= self.next {
+            return;
         }
+        match &mut self.hole {
+            Some(hole) if hole.end == self.next => hole.end = offset,
+            _ => {
+                self.floor = self.position();
+                self.hole = Some(Range::new(self.next, offset));
+                // Which leader wrote what isn't delivered is not known.
+                self.leader_epochs.push_back((self.next, -1));
+            }
+        }
+        self.next = offset;
     }
 
     /// Holds the committable offset at or below `offset`, whatever is acked, until it is settled.

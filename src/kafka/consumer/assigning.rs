@@ -70,7 +70,13 @@ impl KafkaSource {
                 tracing::warn!("partitions couldn't be unassigned: {error}");
             }
             self.assignment.unassigned(&plan.unassign);
-            self.stopping |= !plan.unassign.is_empty();
+            if !plan.unassign.is_empty() {
+                // The client stops partitions on its own thread, some time after the unassign: it undoes their
+                // forwarding then, and forgets where they stood. Taking a batch before that would set where a
+                // partition stands anew, and a rebalance that pauses it later would go on there, whatever was
+                // read since. That thread works in order: when it has answered this, it has done that.
+                consumer.rebalance_protocol();
+            }
         }
         if !plan.assign.is_empty() {
             self.assign(&consumer, &plan.assign);
@@ -98,11 +104,6 @@ impl KafkaSource {
     }
 
     pub(super) fn assign(&mut self, consumer: &BaseConsumer<Context>, indices: &[usize]) {
-        if std::mem::take(&mut self.stopping) {
-            // Stopping a partition undoes its forwarding, on the client's own thread, some time after the
-            // unassign. That thread works in order: when it has answered this, it has done that.
-            consumer.rebalance_protocol();
-        }
         let entries = self.entries(indices);
         for entry in &entries {
             let forwarded = self

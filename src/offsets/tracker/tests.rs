@@ -157,10 +157,38 @@ fn a_hole_at_the_end_of_the_log_is_passed_once_all_before_it_is_final() {
         ],
     );
     walk(
+        "one hole after another",
+        5,
+        &[
+            Reach(9),
+            Commits(9),
+            Reach(15),
+            Commits(15),
+            Take(15),
+            Ack(5, 16),
+            Commits(16),
+        ],
+    );
+    walk(
         "the end that is known",
         0,
         &[Take(0), Reach(1), Commits(0), Ack(0, 1), Commits(1)],
     );
+}
+
+#[test]
+fn nothing_is_said_of_the_leader_behind_a_hole() {
+    let mut tracker = Tracker::resume_at(0);
+    tracker.take(0, 3);
+    tracker.ack(Range::new(0, 1)).unwrap();
+    assert_eq!(tracker.committable_leader_epoch(), 3);
+    tracker.reach(4);
+    // The marker may be of a later leader: with the record's epoch the broker would tell of a truncation.
+    assert_eq!(tracker.committable_leader_epoch(), -1);
+    assert_eq!(tracker.last_leader_epoch(), -1);
+    tracker.take(4, 5);
+    tracker.ack(Range::new(1, 5)).unwrap();
+    assert_eq!(tracker.committable_leader_epoch(), 5);
 }
 
 #[test]

@@ -213,6 +213,10 @@ impl Control {
             return;
         };
         let (resume, committable) = (tracker.next(), tracker.committable());
+        // A sink's own log ends at its last record; what is known to be no record isn't missed if it is gone.
+        let passes = |c: &&Committed| (c.records_end()..c.offset).contains(&resume);
+        let passed = location.committed.as_ref().filter(passes);
+        let resume = passed.map_or(resume, |c| resume.max(location.log_start.min(c.offset)));
         let leave = Leave {
             policy,
             can_go_back,

@@ -180,6 +180,35 @@ fn retention_that_overtakes_a_running_partition_is_judged_by_a_fresh_look() {
         ]);
 }
 
+/// HDFS's own log ends at its last record, 5; the group's offset has passed a marker, and both are gone.
+#[test]
+fn markers_that_retention_took_are_not_missed_by_a_sink_that_ends_before_them() {
+    let note = r#"{"topic_id":"id-1","partitions":3,"records_end":5}"#;
+    let behind_a_marker = |committed, log_start, metadata: &str| {
+        let mut location = at(committed, log_start, 6);
+        if let Some(committed) = &mut location.committed {
+            metadata.clone_into(&mut committed.metadata);
+        }
+        location
+    };
+    let mut s = Script::new("a marker is gone", rules());
+    s.assigned(&[0])
+        .located(0, 1, behind_a_marker(6, 6, note))
+        .opened(0, 1, 5)
+        .does(&["locate 0 e1", "open 0 e1 from 6", "start 0 at 6 after le7"]);
+    let mut s = Script::new("a record is gone", rules());
+    s.assigned(&[0])
+        .located(0, 1, behind_a_marker(6, 6, ""))
+        .opened(0, 1, 5)
+        .does(&[
+            "locate 0 e1",
+            "open 0 e1 from 6",
+            "stop 0",
+            "close s0 e1",
+            "quarantined 0",
+        ]);
+}
+
 #[test]
 fn a_position_beyond_the_logs_end_is_looked_at_twice_before_it_is_believed() {
     let mut s = Script::new("the location was old", rules());
