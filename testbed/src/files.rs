@@ -91,13 +91,22 @@ impl Files {
 
     /// A file's bytes, as they are stored.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let answer = self.http.get(&self.url(path, "OPEN"))?;
-        match answer.status {
-            200 => Ok(answer.body),
-            status => Err(Error::new(format!(
-                "reading {path}: HTTP {status}: {}",
-                answer.text()
-            ))),
+        // A DataNode answers, over a connection of its own to the NameNode: after that has been killed and
+        // started, the first who asks is told that it broke.
+        let mut tries = 3;
+        loop {
+            let answer = self.http.get(&self.url(path, "OPEN"))?;
+            tries -= 1;
+            match answer.status {
+                200 => return Ok(answer.body),
+                _ if tries > 0 && answer.text().contains("EOFException") => {}
+                status => {
+                    return Err(Error::new(format!(
+                        "reading {path}: HTTP {status}: {}",
+                        answer.text()
+                    )));
+                }
+            }
         }
     }
 
