@@ -72,6 +72,7 @@ struct Members<'a> {
 impl Members<'_> {
     fn config(&self, member: usize) -> PathBuf {
         let state = self.dir.path().join(format!("state-{member}"));
+        std::fs::create_dir_all(&state).unwrap();
         let text = format!(
             "name = \"member\"\nworkers = 1\nmemory = \"64MiB\"\nstate_dir = {state:?}\n\
              [kafka]\nbootstrap_servers = \"{}\"\ntopics = [\"{topic}\"]\ngroup_id = \"{topic}\"\n\
