@@ -4,17 +4,17 @@
 mod fixed;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::{ClientConfig, ClientContext};
 
 use super::client::{asking_config, consumer_config};
+use super::contexts::Listener;
 use super::ffi::groups::describe_group;
 use super::topics::shown;
 use crate::check::Finding;
@@ -412,26 +412,6 @@ fn words(error: &KafkaError) -> String {
         .rdkafka_error_code()
         .map_or_else(|| "no answer".into(), |code| code.to_string())
 }
-
-/// Remembers the client's last word on why it can't connect.
-#[derive(Clone, Default)]
-struct Listener(Arc<Mutex<Option<String>>>);
-
-impl ClientContext for Listener {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
-        tracing::debug!(facility, "{line}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
-            return;
-        }
-        let reason = super::error::cut(reason, 300).to_owned();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-    }
-}
-
-impl ConsumerContext for Listener {}
 
 #[cfg(test)]
 mod tests {

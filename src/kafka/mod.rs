@@ -21,6 +21,7 @@
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
+//! | `contexts` | what becomes of the words of clients that only ask |
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
 
@@ -29,6 +30,7 @@ pub mod check;
 pub mod client;
 mod commit;
 pub mod consumer;
+mod contexts;
 pub mod dead_letter;
 mod error;
 mod explain;

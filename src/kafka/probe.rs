@@ -11,12 +11,10 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use super::contexts::Quiet;
 use super::error::from_kafka;
 use super::ffi::list::{self, Entry};
 use super::ffi::queue::DataQueue;
@@ -97,19 +95,6 @@ impl Probe {
         holes
     }
 }
-
-/// A client whose troubles are nobody's: the worker's own says when brokers are away.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
-        tracing::debug!(facility, "librdkafka: {line}");
-    }
-
-    fn error(&self, _: KafkaError, _: &str) {}
-}
-
-impl ConsumerContext for Quiet {}
 
 fn look(config: &ClientConfig, stuck: &HashMap<TopicPartition, i64>, answer: &Sender<Vec<Hole>>) {
     let consumer: Result<BaseConsumer<Quiet>, _> = config.create_with_context(Quiet);

@@ -4,29 +4,18 @@ use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
-use rdkafka::client::{Client, ClientContext};
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::client::Client;
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::admin::{self, For};
 use super::list::read;
+use crate::kafka::contexts::Quiet;
 use crate::offsets::TopicPartition;
 
 /// A client that only asks; of this kind it belongs to no group.
 const KIND: sys::rd_kafka_type_t = sys::rd_kafka_type_t::RD_KAFKA_PRODUCER;
-
-/// What the worker's own client says, too, isn't worth saying twice.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
-        tracing::debug!(facility, "librdkafka: {line}");
-    }
-
-    fn error(&self, _: KafkaError, _: &str) {}
-}
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

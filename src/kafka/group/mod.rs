@@ -10,13 +10,11 @@ pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 pub use super::ffi::groups::{Group, Member};
@@ -24,7 +22,8 @@ pub use leave::{Left, leave};
 
 use self::target::{Selection, Target};
 use super::client::{asking_config, creation_error, isolation_level, reader_config};
-use super::error::{cut, from_code, from_kafka};
+use super::contexts::Listener;
+use super::error::{from_code, from_kafka};
 use super::ffi::list::{self, Entry};
 use super::ffi::{cluster, groups};
 use super::lookup::log_offsets;
@@ -462,22 +461,3 @@ fn client_config(settings: &KafkaSettings) -> ClientConfig {
         .set("fetch.message.max.bytes", "16384");
     config
 }
-
-/// Remembers the client's last word on why it can't connect.
-#[derive(Clone, Default)]
-struct Listener(Arc<Mutex<Option<String>>>);
-
-impl ClientContext for Listener {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
-        tracing::debug!(facility, "{line}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            let reason = cut(reason, 300).to_owned();
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        }
-    }
-}
-
-impl ConsumerContext for Listener {}
