@@ -11,6 +11,7 @@
 //! | [`offsets`] | the tracker: what may be committed (pure) |
 //! | [`backoff`] | how long to wait before the next try |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
+//! | [`replay`] | dead letters, once more into the sink that refused them |
 //! | [`admin`] | HTTP: health, metrics, status |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
 //!
@@ -29,6 +30,7 @@ pub mod logging;
 pub mod metrics;
 pub mod offsets;
 pub mod pipeline;
+pub mod replay;
 pub mod service;
 pub mod sinks;
 pub mod status;

@@ -191,7 +191,12 @@ impl Encoder {
             IdSource::None => {}
             IdSource::Offset => {
                 // A topic's name has nothing that JSON would escape.
-                let _ = write!(body, ",\"_id\":\"{}{}\"", target.id_prefix, record.offset);
+                let _ = write!(
+                    body,
+                    ",\"_id\":\"{}{}\"",
+                    target.id_prefix,
+                    record.own_offset()
+                );
             }
             IdSource::Key => {
                 let id = key_id(record.key)?;
@@ -199,7 +204,7 @@ impl Encoder {
                 serde_json::to_writer(&mut *body, id)
                     .map_err(|e| reject("key_not_utf8", e.to_string()))?;
                 if op != Op::Create {
-                    let version = record.offset;
+                    let version = record.own_offset();
                     let _ = write!(body, ",\"version\":{version},\"version_type\":\"external\"");
                 }
             }
@@ -277,6 +282,7 @@ pub(super) mod tests {
             timestamp_ms: Some(NOW),
             key,
             value,
+            origin: None,
         }
     }
 

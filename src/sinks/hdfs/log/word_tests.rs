@@ -143,6 +143,7 @@ proptest! {
                 bytes,
                 first,
                 last: first + len - 1,
+ origins: Vec::new(),
             }],
             moved: None,
         };
@@ -175,6 +176,7 @@ proptest! {
             attempt: "a".into(),
             files: vec![FileEntry {
                 temp: "x.tmp".into(), path: path.clone(), records: 1, bytes: 1, first: 0, last: 0,
+                origins: vec![],
             }],
             moved: None,
         };

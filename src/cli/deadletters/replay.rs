@@ -1,0 +1,321 @@
+//! `outflow deadletters replay`: shows which letters are meant, and writes them to the sink that refused them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::group::OneFile;
+use super::super::signals::Signals;
+use super::super::{Exit, print, say};
+use super::list::{by_reason, reasons_table};
+use super::{Desk, Which, failed};
+use crate::config::problem::printable;
+use crate::config::settings::{IdSource, LogSettings, Settings, SinkSettings, Tombstones, WriteOp};
+use crate::error::Error;
+use crate::kafka::letters::{Memory, Place};
+use crate::metrics::SinkMetrics;
+use crate::offsets::{OffsetSet, TopicPartition};
+use crate::replay::survey::{Letter, Survey};
+use crate::replay::{Fate, Item, Known, Parts, Replay, Work};
+use crate::sinks::hdfs::replays::Replays;
+use crate::sinks::{Rejection, Waker};
+use crate::{logging, service};
+
+/// How often it is noted what was replayed.
+const NOTE: Duration = Duration::from_secs(1);
+/// How many letters that were refused again are shown.
+const SHOWN: usize = 20;
+
+/// What was said besides which.
+pub(super) struct How {
+    pub limit: usize,
+    pub again: bool,
+    pub yes: bool,
+}
+
+pub(super) fn replay(file: &OneFile, which: &Which, how: &How) -> Result<Exit, Exit> {
+    let filter = which.filter()?;
+    let mut desk = Desk::open(file)?;
+    desk.settings = for_replays(desk.settings);
+    let survey = desk.survey().map_err(|error| failed(&error))?;
+    let chosen: Vec<Letter> = survey
+        .chosen(&filter)
+        .filter(|letter| how.again || !letter.is_replayed)
+        .take(how.limit)
+        .cloned()
+        .collect();
+    let before = survey.chosen(&filter).filter(|l| l.is_replayed).count();
+    print(&plan(&desk.settings, &desk.topic, &chosen, before));
+    if chosen.is_empty() {
+        print(&Desk::others(&survey));
+        return Ok(Exit::Fine);
+    }
+    if !how.yes {
+        print("\nNothing was replayed; add --yes to do it.\n");
+        return Ok(Exit::Fine);
+    }
+    carry_out(desk, survey, &chosen).map_err(|error| failed(&error))
+}
+
+/// As the sink writes, but for what would double or overwrite: a document that Elasticsearch would name itself gets
+/// the id that its coordinates make, and one whose id is there already is left alone.
+fn for_replays(mut settings: Settings) -> Settings {
+    settings.workers = 1;
+    if let SinkSettings::Elasticsearch(elasticsearch) = &mut settings.sink
+        && elasticsearch.id != IdSource::Key
+    {
+        elasticsearch.id = IdSource::Offset;
+        elasticsearch.op = WriteOp::Create;
+    }
+    settings
+}
+
+fn plan(settings: &Settings, topic: &str, chosen: &[Letter], before: usize) -> String {
+    let mut text = format!(
+        "{}: {} dead letters of {topic} to replay",
+        settings.name,
+        chosen.len()
+    );
+    if before > 0 {
+        text.push_str(&format!("; {before} were replayed before"));
+    }
+    text.push('\n');
+    if chosen.is_empty() {
+        return text;
+    }
+    text.push_str(&format!("\n{}", reasons_table(&by_reason(chosen))));
+    if let SinkSettings::Elasticsearch(elasticsearch) = &settings.sink
+        && elasticsearch.id == IdSource::Key
+        && elasticsearch.tombstones == Tombstones::Delete
+    {
+        text.push_str(
+            "\nA newer document stays. But Elasticsearch forgets deletions after index.gc_deletes (60 s): where a \
+             newer null value has deleted a document since, the older one comes back. Leave such keys out.\n",
+        );
+    }
+    text
+}
+
+fn carry_out(desk: Desk, mut survey: Survey, chosen: &[Letter]) -> Result<Exit, Error> {
+    logging::start(&LogSettings {
+        json: false,
+        filter: "warn".into(),
+    })?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tally = Tally::new(&desk.settings)?;
+    let metrics = SinkMetrics::detached();
+    let Desk {
+        settings,
+        topic,
+        letters,
+        runtime,
+    } = desk;
+    watch_signals(&runtime, Arc::clone(&stop))?;
+    let ids = topic_ids(&settings, &letters, chosen)?;
+    let work = Survey::work(chosen.iter(), &ids);
+    let num_records = work.iter().map(|work| work.items.len()).sum();
+    let is_missing = |work: &Work| {
+        ids.get(&work.partition.topic)
+            .is_none_or(|id| id.is_empty())
+    };
+    let (missing, work): (Vec<Work>, Vec<Work>) = match settings.sink {
+        SinkSettings::Hdfs(_) => work.into_iter().partition(is_missing),
+        SinkSettings::Elasticsearch(_) => (Vec::new(), work),
+    };
+    let connector = service::connector(&settings, metrics.clone(), runtime.handle().clone())?;
+    let thread = std::thread::current();
+    let replay = Replay::new(Parts {
+        sink: connector.worker(0, Waker::new(move || thread.unpark())),
+        connector,
+        cluster_id: letters.cluster_id()?.into(),
+        letters,
+        topic: topic.as_str().into(),
+        group: settings.kafka.group_id.clone(),
+        known: known(&settings, runtime.handle().clone()),
+        stop,
+    });
+    let done = replay.run(work, &mut |partition, item, fate| {
+        tally.add(partition, item, fate);
+        tally.note(&mut survey, false);
+    });
+    tally.note(&mut survey, true);
+    print(&tally.sum_up(num_records, &metrics));
+    runtime.shutdown_background();
+    let ended = done?;
+    let missing = missing.iter().map(|work| {
+        Error::misconfigured(format!(
+            "{}: the topic isn't in Kafka any more, so the log of its replays can't be told from that of another of \
+             the same name; its {} letters stay",
+            work.partition,
+            work.items.len()
+        ))
+    });
+    let failures: Vec<Error> = ended.failures.into_iter().chain(missing).collect();
+    failures
+        .iter()
+        .for_each(|why| say(&format!("error: {why}\n")));
+    if ended.is_stopped {
+        say(&"stopped: what was replayed is noted; the same command goes on\n");
+        return Ok(Exit::Incomplete);
+    }
+    match failures.is_empty() && tally.refused.is_empty() && tally.gone.is_empty() {
+        true => Ok(Exit::Fine),
+        false => Ok(Exit::Failed),
+    }
+}
+
+/// The first signal asks, the second insists.
+fn watch_signals(runtime: &tokio::runtime::Runtime, stop: Arc<AtomicBool>) -> Result<(), Error> {
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    runtime.spawn(async move {
+        signals.next().await;
+        stop.store(true, Ordering::Relaxed);
+        let insisted = signals.next().await;
+        std::process::exit(insisted.code());
+    });
+    Ok(())
+}
+
+/// The ids of the topics that records come from; only HDFS's logs are told apart by them.
+fn topic_ids(
+    settings: &Settings,
+    letters: &crate::kafka::letters::Letters,
+    chosen: &[Letter],
+) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
+    if let SinkSettings::Elasticsearch(_) = settings.sink {
+        return Ok(BTreeMap::new());
+    }
+    let names: BTreeSet<&str> = chosen
+        .iter()
+        .map(|letter| &*letter.stamp.partition.topic)
+        .collect();
+    let topics = letters.topics(&names.into_iter().collect::<Vec<_>>())?;
+    let ids = topics.into_iter();
+    Ok(ids
+        .map(|(name, topic)| (name.into(), topic.id.into()))
+        .collect())
+}
+
+/// HDFS's logs know what was replayed; documents know it by their ids.
+fn known(settings: &Settings, runtime: tokio::runtime::Handle) -> Known {
+    let SinkSettings::Hdfs(hdfs) = &settings.sink else {
+        return Box::new(|_| Ok(OffsetSet::default()));
+    };
+    let replays = Replays::new(hdfs);
+    Box::new(move |partition| {
+        let asked = replays.replayed(std::slice::from_ref(partition));
+        let mut known = runtime.block_on(asked)?;
+        Ok(known.remove(partition).unwrap_or_default())
+    })
+}
+
+/// What became of the letters, and where that is noted.
+struct Tally {
+    memory: Option<Memory>,
+    noted: Instant,
+    /// Whether it couldn't be noted, which is said once.
+    is_forgetful: bool,
+    /// Replayed since the last note.
+    done: BTreeMap<TopicPartition, OffsetSet>,
+    last: u64,
+    before: u64,
+    refused: Vec<(TopicPartition, i64, Place, Rejection)>,
+    gone: Vec<(Place, String)>,
+}
+
+impl Tally {
+    fn new(settings: &Settings) -> Result<Self, Error> {
+        let memory = match settings.sink {
+            SinkSettings::Elasticsearch(_) => Some(Memory::new(&settings.kafka, &settings.name)?),
+            SinkSettings::Hdfs(_) => None,
+        };
+        Ok(Tally {
+            memory,
+            noted: Instant::now(),
+            is_forgetful: false,
+            done: BTreeMap::new(),
+            last: 0,
+            before: 0,
+            refused: Vec::new(),
+            gone: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, partition: &TopicPartition, item: Item, fate: Fate) {
+        match fate {
+            Fate::Final => {
+                self.last += 1;
+                let done = self.done.entry(partition.clone()).or_default();
+                done.insert(item.origin, item.origin);
+            }
+            Fate::Before => self.before += 1,
+            Fate::Refused(why) => {
+                let refused = (partition.clone(), item.origin, item.place, why);
+                self.refused.push(refused);
+            }
+            Fate::Gone(why) => self.gone.push((item.place, why)),
+        }
+    }
+
+    fn note(&mut self, survey: &mut Survey, at_once: bool) {
+        let Some(memory) = &self.memory else { return };
+        if self.done.is_empty() || (!at_once && self.noted.elapsed() < NOTE) {
+            return;
+        }
+        self.noted = Instant::now();
+        survey.mark_too(&std::mem::take(&mut self.done));
+        if let Err(why) = memory.write(&survey.notes())
+            && !std::mem::replace(&mut self.is_forgetful, true)
+        {
+            say(&format!(
+                "warning: {why}: what is replayed can't be noted; replaying it again does no harm\n"
+            ));
+        }
+    }
+
+    fn sum_up(&self, num_records: usize, metrics: &SinkMetrics) -> String {
+        let there = metrics.already_present.get();
+        let tombstone = SinkMetrics::reason("tombstone");
+        let dropped = metrics.dropped_records.get_or_create(&tombstone).get();
+        let written = self.last.saturating_sub(there + dropped);
+        let mut text = format!(
+            "\n{num_records} records: {written} written, {} there already, {} refused again",
+            there + self.before,
+            self.refused.len()
+        );
+        let answered = self.last + self.before + (self.refused.len() + self.gone.len()) as u64;
+        let left = (num_records as u64).saturating_sub(answered);
+        for (count, what) in [
+            (
+                dropped,
+                "dropped (null values, by hdfs.tombstones or elasticsearch.tombstones)",
+            ),
+            (self.gone.len() as u64, "gone from Kafka"),
+            (left, "left"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {what}"));
+            }
+        }
+        text.push('\n');
+        for (partition, offset, place, why) in self.refused.iter().take(SHOWN) {
+            let Rejection { reason, detail, .. } = why;
+            text.push_str(&format!(
+                "  refused again: {place}, {partition}@{offset}: {}: {}\n",
+                printable(reason),
+                printable(detail)
+            ));
+        }
+        if self.refused.len() > SHOWN {
+            text.push_str(&format!("  ... and {} more\n", self.refused.len() - SHOWN));
+        }
+        for (place, why) in self.gone.iter().take(SHOWN) {
+            text.push_str(&format!("  gone: {place}: {why}\n"));
+        }
+        if !self.refused.is_empty() {
+            text.push_str("What was refused again stays in the dead letter topic; mend it, and replay it again.\n");
+        }
+        text
+    }
+}
