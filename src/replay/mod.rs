@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use self::seat::{Seat, State};
 use crate::error::Error;
-use crate::kafka::letters::{Content, Letters, Place};
-use crate::offsets::{Epoch, OffsetSet, TopicPartition};
+use crate::kafka::letterbox::{Content, Letterbox, Place};
+use crate::offsets::{Epoch, OffsetRuns, TopicPartition};
 use crate::sinks::{Answer, Assignment, Connector, Record, Rejection, Sink, Slot};
 use crate::status::CircuitState;
 
@@ -75,7 +75,7 @@ pub enum Fate {
 }
 
 /// Tells, once a partition is open, which of its records were replayed before.
-pub type Known = Box<dyn Fn(&TopicPartition) -> Result<OffsetSet, Error>>;
+pub type Known = Box<dyn Fn(&TopicPartition) -> Result<OffsetRuns, Error>>;
 
 /// What a replay is made of.
 pub struct Parts {
@@ -84,7 +84,7 @@ pub struct Parts {
     /// Its half of a worker.
     pub sink: Box<dyn Sink>,
     /// The dead letter topic.
-    pub letters: Letters,
+    pub letters: Letterbox,
     /// Its name.
     pub topic: Arc<str>,
     /// The cluster's id.

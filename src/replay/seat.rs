@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Item, Work};
-use crate::offsets::{Epoch, OffsetSet, Range, TopicPartition};
+use crate::offsets::{Epoch, OffsetRuns, Range, TopicPartition};
 use crate::sinks::Rejection;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Seat {
     }
 
     /// Takes out what is known to be replayed.
-    pub fn leave_out(&mut self, known: &OffsetSet) -> Vec<Item> {
+    pub fn leave_out(&mut self, known: &OffsetRuns) -> Vec<Item> {
         let (out, items) = std::mem::take(&mut self.items)
             .into_iter()
             .partition(|item| known.has(item.origin));
@@ -119,7 +119,7 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::letters::Place;
+    use crate::kafka::letterbox::Place;
 
     fn seat(origins: &[i64]) -> Seat {
         let item = |origin: &i64| Item {
@@ -146,7 +146,7 @@ mod tests {
     fn items_are_fed_in_order_and_answered_by_their_numbers() {
         let mut seat = seat(&[3, 5, 9, 12]);
         seat.opened(40, true);
-        let mut known = OffsetSet::default();
+        let mut known = OffsetRuns::default();
         known.insert(5, 8);
         assert_eq!(origins(&seat.leave_out(&known)), [5]);
         let batch = seat.next_batch(10, 25);

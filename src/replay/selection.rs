@@ -1,7 +1,7 @@
 //! Which dead letters are meant. Pure.
 
 use crate::kafka::group::target::Selection;
-use crate::kafka::letters::{Place, Stamp};
+use crate::kafka::letterbox::{Place, Stamp};
 
 /// What letters must be like; everything that is named must be met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

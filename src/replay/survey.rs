@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::selection::Filter;
 use super::{Item, Work};
 use crate::error::Error;
-use crate::kafka::letters::{Envelope, Letters, Log, Place, Stamp};
-use crate::offsets::{OffsetSet, TopicPartition};
+use crate::kafka::letterbox::{Envelope, Letterbox, Log, Place, Stamp};
+use crate::offsets::{OffsetRuns, TopicPartition};
 
 /// Details are kept up to this many bytes.
 const DETAIL_BYTES: usize = 160;
@@ -16,9 +16,9 @@ const DETAIL_BYTES: usize = 160;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replayed {
     /// By the letters' places, per partition of the dead letter topic.
-    Places(BTreeMap<i32, OffsetSet>),
+    Places(BTreeMap<i32, OffsetRuns>),
     /// By the records' own offsets.
-    Origins(BTreeMap<TopicPartition, OffsetSet>),
+    Origins(BTreeMap<TopicPartition, OffsetRuns>),
 }
 
 impl Replayed {
@@ -61,7 +61,7 @@ pub struct Survey {
 
 impl Survey {
     /// Looks through the topic, for the sink of this name that reads for this group.
-    pub fn take(letters: &mut Letters, sink: &str, group: &str) -> Result<Self, Error> {
+    pub fn take(letters: &mut Letterbox, sink: &str, group: &str) -> Result<Self, Error> {
         let mut survey = Survey {
             logs: letters.logs()?,
             ..Survey::default()
@@ -115,7 +115,7 @@ impl Survey {
 
     /// Marks what was replayed besides, by the records' own offsets: a record that was refused twice has two
     /// letters, and once one is replayed, both are.
-    pub fn mark_too(&mut self, done: &BTreeMap<TopicPartition, OffsetSet>) {
+    pub fn mark_too(&mut self, done: &BTreeMap<TopicPartition, OffsetRuns>) {
         for letter in &mut self.own {
             let set = done.get(&letter.stamp.partition);
             letter.is_replayed |= set.is_some_and(|set| set.has(letter.stamp.offset));
@@ -156,11 +156,11 @@ impl Survey {
 
     /// For each partition of the dead letter topic: below which offset there is nothing left of this sink to replay,
     /// and which letters beyond it were replayed.
-    pub fn notes(&self) -> Vec<(TopicPartition, i64, OffsetSet)> {
+    pub fn notes(&self) -> Vec<(TopicPartition, i64, OffsetRuns)> {
         let note = |log: &Log| {
             let number = log.partition.partition;
             let mut left: Option<i64> = None;
-            let (mut beyond, mut run) = (OffsetSet::default(), None::<(i64, i64)>);
+            let (mut beyond, mut run) = (OffsetRuns::default(), None::<(i64, i64)>);
             let here = self.own.iter().filter(|l| l.place.partition == number);
             for letter in here {
                 let at = letter.place.offset;
@@ -262,7 +262,7 @@ mod tests {
             .map(|i| (i.origin, i.place.offset))
             .collect();
         assert_eq!(items, [(7, 3), (8, 2)], "by origin, from the newest letter");
-        let mut done = OffsetSet::default();
+        let mut done = OffsetRuns::default();
         done.insert(7, 7);
         twice.mark_too(&BTreeMap::from([(TopicPartition::new("t", 0), done)]));
         let marked: Vec<bool> = twice.own.iter().map(|l| l.is_replayed).collect();

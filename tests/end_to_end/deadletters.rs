@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use testbed::guard::wait_until;
-use testbed::{Ids, Ledger, Outgoing, Producer, check_elasticsearch, check_hdfs, exclusive};
+use testbed::{Entry, Ids, Ledger, Outgoing, Producer, check_elasticsearch, check_hdfs, exclusive};
 
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
@@ -237,6 +237,12 @@ fn replay_with_kills(stage: &Stage<'_>, args: &[&str], num_written: &dyn Fn() ->
                 assert_eq!(code, 0, "{}", replay.log());
                 return kills;
             }
+            // Once it is asked, and leaves by itself.
+            None if kills == 1 => {
+                replay.terminate().unwrap();
+                let code = replay.wait(PATIENCE).unwrap();
+                assert!(matches!(code, 0 | 3), "{code}: {}", replay.log());
+            }
             None => replay.kill().unwrap(),
         }
     }
@@ -304,7 +310,7 @@ fn letters_are_replayed_into_hdfs_one_by_one_beside_the_running_sink() {
     let bad = produce(&stage, &[("k", "not JSON")]);
     ledger.merge(stage.produce(50, 25));
     stage.wait_caught_up(&outflow, "hdfs");
-    assert_eq!(bad.len(), 1);
+    let bad = bad.iter().next().unwrap();
     for offset in ["3", "0", "1-2"] {
         let which = ["--topic", &mended, "--offset", offset];
         let args = [&["replay", "--yes", "--config", config][..], &which].concat();
@@ -329,6 +335,30 @@ fn letters_are_replayed_into_hdfs_one_by_one_beside_the_running_sink() {
     stage.wait_caught_up(&outflow, "hdfs");
     stop_cleanly(&outflow);
 
+    // The same record, as if a newer outflow took it; and one that the sink is still to read.
+    let mut mended_bad = Ledger::default();
+    mended_bad.add(Entry {
+        value: Some(br#"{"seq":"mended"}"#.to_vec()),
+        ..bad.clone()
+    });
+    write_letters(&stage, "hdfs", &mended_bad);
+    let mut early = Ledger::default();
+    early.add(Entry {
+        offset: 10_000,
+        ..bad.clone()
+    });
+    write_letters(&stage, "hdfs", &early);
+    let done = ok(&["replay", "--yes", "--config", config]);
+    has(&done, &["1 records: 1 written", "1 are left out", "@10000"]);
+    let reset = ["group", "reset", "--to", "earliest", "--config", config];
+    let output = Command::new(env!("CARGO_BIN_EXE_outflow"))
+        .args(reset)
+        .output()
+        .unwrap();
+    let refusal = String::from_utf8(output.stderr).unwrap();
+    has(&refusal, &["hold dead letters", "might stand there twice"]);
+
+    ledger.merge(mended_bad);
     ledger.merge(refused);
     let files = cluster.hdfs.files().committed(&stage.base).unwrap();
     check_hdfs(&ledger, &stage.base, &files).assert_clean();
@@ -340,6 +370,51 @@ fn letters_are_replayed_into_hdfs_one_by_one_beside_the_running_sink() {
         "they say where they come from"
     );
     assert_eq!(replayed.count(), 4);
+}
+
+/// Puts the newest replay of a partition back to where a kill right after its commit leaves it: its entry isn't done,
+/// and its file still has its temporary name.
+fn undo_publishing(stage: &Stage<'_>) -> String {
+    let files = stage.cluster.hdfs.files();
+    let logs = format!("{}/_outflow/{}+replays/0", stage.base, stage.topic);
+    let all = files.list_recursive(&logs).unwrap();
+    let done = all
+        .iter()
+        .rfind(|status| status.path.ends_with(".done"))
+        .unwrap();
+    let content = files.read(&done.path).unwrap();
+    let entry: Value = serde_json::from_slice(&content).unwrap();
+    let file = &entry["files"][0];
+    assert_eq!(file["origins"], json!([[2, 2]]), "{entry:#}");
+    let published = format!("{}/{}", stage.base, file["path"].as_str().unwrap());
+    let (folder, _) = done.path.rsplit_once('/').unwrap();
+    let temp = format!("{folder}/{}", file["temp"].as_str().unwrap());
+    files.write(&temp, files.read(&published).unwrap()).unwrap();
+    files.delete(&published).unwrap();
+    files
+        .write(&done.path.replace(".done", ".json"), content)
+        .unwrap();
+    files.delete(&done.path).unwrap();
+    published
+}
+
+#[test]
+fn what_a_killed_replay_has_committed_and_not_published_the_next_one_publishes() {
+    let cluster = exclusive();
+    let stage = Stage::new(&cluster, "letters-half", 1);
+    let config = stage.hdfs_config("");
+    let config = config.to_str().unwrap();
+    let ledger = stage.produce(3, 27).filtered(|entry| entry.offset == 2);
+    write_letters(&stage, "hdfs", &ledger);
+    ok(&["replay", "--yes", "--config", config]);
+    assert_eq!(list(config)["replayed"], 1);
+    let published = undo_publishing(&stage);
+    assert_eq!(list(config)["replayed"], 0, "readers don't see it");
+    let done = ok(&["replay", "--yes", "--config", config]);
+    has(&done, &["1 records: 0 written, 1 there already"]);
+    let files = cluster.hdfs.files().committed(&stage.base).unwrap();
+    assert_eq!(files[0].path, published);
+    check_hdfs(&ledger, &stage.base, &files).assert_clean();
 }
 
 #[test]

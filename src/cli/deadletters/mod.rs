@@ -15,7 +15,7 @@ use crate::config::settings::{RejectedPolicy, Settings, SinkSettings};
 use crate::config::{parse_age, parse_moment};
 use crate::error::Error;
 use crate::kafka::group::target::Selection;
-use crate::kafka::letters::{Letters, Memory, Place};
+use crate::kafka::letterbox::{Letterbox, Memory, Place};
 use crate::replay::selection::{Filter, parse_offsets, parse_place};
 use crate::replay::survey::{Replayed, Survey};
 use crate::sinks::hdfs::replays::Replays;
@@ -147,7 +147,7 @@ pub(super) fn deadletters(command: &DeadlettersCommand) -> Exit {
 struct Desk {
     settings: Settings,
     topic: String,
-    letters: Letters,
+    letters: Letterbox,
     runtime: Runtime,
 }
 
@@ -168,7 +168,7 @@ impl Desk {
             return Err(Exit::Misused);
         };
         let letters =
-            Letters::new(&settings.kafka, &settings.name, topic).map_err(|e| failed(&e))?;
+            Letterbox::new(&settings.kafka, &settings.name, topic).map_err(|e| failed(&e))?;
         Ok(Desk {
             topic: topic.clone(),
             letters,
@@ -203,7 +203,7 @@ impl Desk {
             }
             SinkSettings::Hdfs(hdfs) => {
                 let (replays, partitions) = (Replays::new(hdfs), survey.partitions());
-                let asked = self.runtime.block_on(replays.replayed(&partitions));
+                let asked = self.runtime.block_on(replays.published(&partitions));
                 Ok(Replayed::Origins(asked?))
             }
         }
@@ -237,6 +237,6 @@ fn time(timestamp_ms: Option<i64>) -> String {
 }
 
 /// A partition and an offset in it.
-fn coordinates(stamp: &crate::kafka::letters::Stamp) -> String {
+fn coordinates(stamp: &crate::kafka::letterbox::Stamp) -> String {
     format!("{}@{}", stamp.partition, stamp.offset)
 }

@@ -9,16 +9,16 @@ use super::super::group::OneFile;
 use super::super::signals::Signals;
 use super::super::{Exit, print, say};
 use super::list::{by_reason, reasons_table};
-use super::{Desk, Which, failed};
+use super::{Desk, Which, coordinates, failed};
 use crate::config::problem::printable;
 use crate::config::settings::{IdSource, LogSettings, Settings, SinkSettings, Tombstones, WriteOp};
 use crate::error::Error;
-use crate::kafka::letters::{Memory, Place};
+use crate::kafka::letterbox::{Memory, Place};
 use crate::metrics::SinkMetrics;
-use crate::offsets::{OffsetSet, TopicPartition};
+use crate::offsets::{OffsetRuns, TopicPartition};
 use crate::replay::survey::{Letter, Survey};
 use crate::replay::{Fate, Item, Known, Parts, Replay, Work};
-use crate::sinks::hdfs::replays::Replays;
+use crate::sinks::hdfs::replays::{Passed, Replays};
 use crate::sinks::{Rejection, Waker};
 use crate::{logging, service};
 
@@ -39,14 +39,29 @@ pub(super) fn replay(file: &OneFile, which: &Which, how: &How) -> Result<Exit, E
     let mut desk = Desk::open(file)?;
     desk.settings = for_replays(desk.settings);
     let survey = desk.survey().map_err(|error| failed(&error))?;
-    let chosen: Vec<Letter> = survey
-        .chosen(&filter)
-        .filter(|letter| how.again || !letter.is_replayed)
-        .take(how.limit)
-        .cloned()
-        .collect();
-    let before = survey.chosen(&filter).filter(|l| l.is_replayed).count();
+    let passed = passed(&desk, &survey).map_err(|error| failed(&error))?;
+    // A person who names a letter has looked.
+    let is_unclear = |letter: &Letter| {
+        let passed = passed.get(&letter.stamp.partition);
+        filter.places.is_empty() && passed.is_some_and(|p| p.is_unclear(letter.stamp.offset))
+    };
+    let meant = || survey.chosen(&filter);
+    let left = meant().filter(|letter| how.again || !letter.is_replayed);
+    let (unclear, clear): (Vec<&Letter>, Vec<&Letter>) =
+        left.partition(|letter| is_unclear(letter));
+    let chosen: Vec<Letter> = clear.into_iter().take(how.limit).cloned().collect();
+    let before = meant().filter(|letter| letter.is_replayed).count();
     print(&plan(&desk.settings, &desk.topic, &chosen, before));
+    if let Some(first) = unclear.first() {
+        print(&format!(
+            "\n{} are left out, the first {}, {}: the sink has read these records again since (outflow group reset, \
+             adopt), or will, being before them; so they may stand in its files. Look for the record; if it isn't there, \
+             name its letter with --letter.\n",
+            unclear.len(),
+            first.place,
+            coordinates(&first.stamp)
+        ));
+    }
     if chosen.is_empty() {
         print(&Desk::others(&survey));
         return Ok(Exit::Fine);
@@ -56,6 +71,15 @@ pub(super) fn replay(file: &OneFile, which: &Which, how: &How) -> Result<Exit, E
         return Ok(Exit::Fine);
     }
     carry_out(desk, survey, &chosen).map_err(|error| failed(&error))
+}
+
+/// What HDFS's sink has passed of the partitions that letters are of. Elasticsearch needn't be asked: an id is an id.
+fn passed(desk: &Desk, survey: &Survey) -> Result<BTreeMap<TopicPartition, Passed>, Error> {
+    let SinkSettings::Hdfs(hdfs) = &desk.settings.sink else {
+        return Ok(BTreeMap::new());
+    };
+    let (replays, partitions) = (Replays::new(hdfs), survey.partitions());
+    desk.runtime.block_on(replays.passed(&partitions))
 }
 
 /// As the sink writes, but for what would double or overwrite: a document that Elasticsearch would name itself gets
@@ -180,7 +204,7 @@ fn watch_signals(runtime: &tokio::runtime::Runtime, stop: Arc<AtomicBool>) -> Re
 /// The ids of the topics that records come from; only HDFS's logs are told apart by them.
 fn topic_ids(
     settings: &Settings,
-    letters: &crate::kafka::letters::Letters,
+    letters: &crate::kafka::letterbox::Letterbox,
     chosen: &[Letter],
 ) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
     if let SinkSettings::Elasticsearch(_) = settings.sink {
@@ -200,7 +224,7 @@ fn topic_ids(
 /// HDFS's logs know what was replayed; documents know it by their ids.
 fn known(settings: &Settings, runtime: tokio::runtime::Handle) -> Known {
     let SinkSettings::Hdfs(hdfs) = &settings.sink else {
-        return Box::new(|_| Ok(OffsetSet::default()));
+        return Box::new(|_| Ok(OffsetRuns::default()));
     };
     let replays = Replays::new(hdfs);
     Box::new(move |partition| {
@@ -217,7 +241,7 @@ struct Tally {
     /// Whether it couldn't be noted, which is said once.
     is_forgetful: bool,
     /// Replayed since the last note.
-    done: BTreeMap<TopicPartition, OffsetSet>,
+    done: BTreeMap<TopicPartition, OffsetRuns>,
     last: u64,
     before: u64,
     refused: Vec<(TopicPartition, i64, Place, Rejection)>,

@@ -5,7 +5,7 @@ use super::super::{Exit, print, say};
 use super::{Desk, Which, coordinates, failed, time};
 use crate::config::problem::printable;
 use crate::error::Error;
-use crate::kafka::letters::{Content, Place, is_stamped};
+use crate::kafka::letterbox::{Content, Place, is_stamped};
 use crate::replay::survey::Letter;
 
 pub(super) fn show(file: &OneFile, which: &Which, bytes: usize) -> Result<Exit, Exit> {

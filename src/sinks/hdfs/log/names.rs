@@ -81,6 +81,11 @@ pub fn replays_of(topic: &str) -> String {
     format!("{topic}{REPLAYS}")
 }
 
+/// Whether this stands for a topic's replays.
+pub(super) fn is_of_replays(topic: &str) -> bool {
+    topic.ends_with(REPLAYS)
+}
+
 /// One segment of a partition path, from any bytes: `None` is a missing value.
 fn value(bytes: Option<&[u8]>) -> Cow<'static, str> {
     match bytes {

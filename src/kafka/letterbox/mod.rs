@@ -66,18 +66,18 @@ impl From<Found> for Content {
 }
 
 /// The dead letter topic.
-pub struct Letters {
+pub struct Letterbox {
     reader: Reader,
     said: Said,
     topic: String,
     names: Names,
 }
 
-impl Letters {
+impl Letterbox {
     /// The topic, read with a client of its own. Nothing is asked yet.
     pub fn new(settings: &KafkaSettings, sink: &str, topic: &str) -> Result<Self, Error> {
         let said = Said::default();
-        Ok(Letters {
+        Ok(Letterbox {
             reader: Reader::new(settings, sink, said.clone())?,
             said,
             topic: topic.to_owned(),
@@ -120,7 +120,7 @@ impl Letters {
         logs: &[Log],
         show: &mut dyn FnMut(Envelope),
     ) -> Result<(), Error> {
-        let Letters {
+        let Letterbox {
             reader,
             said,
             names,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 /// Offsets, in runs that don't touch each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OffsetSet {
+pub struct OffsetRuns {
     /// First → last, both inclusive.
     runs: BTreeMap<i64, i64>,
 }
 
-impl OffsetSet {
+impl OffsetRuns {
     /// Adds the offsets from `first` to `last`, both inclusive.
     pub fn insert(&mut self, first: i64, last: i64) {
         if last < first {
@@ -55,7 +55,7 @@ mod tests {
         fn it_holds_what_was_put_in_and_its_runs_never_touch(
             inserts in proptest::collection::vec((0i64..60, 0i64..6), 0..30),
         ) {
-            let (mut set, mut naive) = (OffsetSet::default(), BTreeSet::new());
+            let (mut set, mut naive) = (OffsetRuns::default(), BTreeSet::new());
             for (first, more) in inserts {
                 set.insert(first, first + more);
                 naive.extend(first..=first + more);
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_numbers_are_no_trouble() {
-        let mut set = OffsetSet::default();
+        let mut set = OffsetRuns::default();
         set.insert(i64::MAX, i64::MAX);
         set.insert(i64::MIN, i64::MAX - 1);
         set.insert(3, 2);

@@ -15,7 +15,7 @@ use super::super::ffi::list::{self, Entry};
 use super::TIMEOUT;
 use crate::config::settings::KafkaSettings;
 use crate::error::Error;
-use crate::offsets::{OffsetSet, TopicPartition};
+use crate::offsets::{OffsetRuns, TopicPartition};
 
 /// The brokers take 4,096 bytes unless told otherwise.
 const MAX_METADATA: usize = 4_000;
@@ -46,7 +46,7 @@ impl Memory {
     }
 
     /// What was replayed of these partitions of the dead letter topic.
-    pub fn read(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<i32, OffsetSet>, Error> {
+    pub fn read(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<i32, OffsetRuns>, Error> {
         let what = || format!("Kafka: the offsets of group {} can't be read", self.group);
         let asked: Vec<Entry> = partitions
             .iter()
@@ -70,7 +70,7 @@ impl Memory {
     }
 
     /// Notes for each partition that everything below an offset was replayed, and these letters beyond it.
-    pub fn write(&self, notes: &[(TopicPartition, i64, OffsetSet)]) -> Result<(), Error> {
+    pub fn write(&self, notes: &[(TopicPartition, i64, OffsetRuns)]) -> Result<(), Error> {
         let entries: Vec<Entry> = notes
             .iter()
             .map(|(partition, below, beyond)| {
@@ -89,7 +89,7 @@ impl Memory {
 }
 
 /// Runs beyond `below`, each as the gap before it and its length: `3+1 0+20`. As many as fit.
-fn encode(below: i64, beyond: &OffsetSet) -> String {
+fn encode(below: i64, beyond: &OffsetRuns) -> String {
     let mut text = String::from("replayed");
     let mut at = below;
     for (first, last) in beyond.runs().filter(|(first, _)| *first >= below) {
@@ -104,8 +104,8 @@ fn encode(below: i64, beyond: &OffsetSet) -> String {
 }
 
 /// What isn't understood is taken for nothing.
-fn decode(below: i64, text: &str) -> OffsetSet {
-    let mut set = OffsetSet::default();
+fn decode(below: i64, text: &str) -> OffsetRuns {
+    let mut set = OffsetRuns::default();
     set.insert(0, below - 1);
     let mut words = text.split(' ');
     if words.next() != Some("replayed") {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_read_back() {
-        let mut beyond = OffsetSet::default();
+        let mut beyond = OffsetRuns::default();
         for (first, last) in [(12, 12), (20, 29), (1_000_000, 1_000_000)] {
             beyond.insert(first, last);
         }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out_from_the_end() {
-        let mut beyond = OffsetSet::default();
+        let mut beyond = OffsetRuns::default();
         (1..5_000).for_each(|n| beyond.insert(n * 3, n * 3));
         let text = encode(0, &beyond);
         assert!(text.len() <= MAX_METADATA);
