@@ -14,7 +14,9 @@ fn deadletters(args: &[&str]) -> (i32, String, String) {
     let output = command.arg("deadletters").args(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let code = output.status.code().unwrap_or(-1);
-    (code, text(output.stdout), text(output.stderr))
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    println!("$ outflow deadletters {}\n{out}{err}", args.join(" "));
+    (code, out, err)
 }
 
 #[track_caller]

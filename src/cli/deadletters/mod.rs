@@ -3,7 +3,9 @@
 mod list;
 mod replay;
 mod show;
+mod tally;
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
@@ -148,6 +150,8 @@ struct Desk {
     settings: Settings,
     topic: String,
     letters: Letterbox,
+    /// HDFS's logs of what was replayed. One client for all: the HDFS client keeps connections beyond its own end.
+    replays: Option<Arc<Replays>>,
     runtime: Runtime,
 }
 
@@ -169,8 +173,13 @@ impl Desk {
         };
         let letters =
             Letterbox::new(&settings.kafka, &settings.name, topic).map_err(|e| failed(&e))?;
+        let replays = match &settings.sink {
+            SinkSettings::Hdfs(hdfs) => Some(Arc::new(Replays::new(hdfs))),
+            SinkSettings::Elasticsearch(_) => None,
+        };
         Ok(Desk {
             topic: topic.clone(),
+            replays,
             letters,
             runtime: runtime()?,
             settings,
@@ -192,21 +201,15 @@ impl Desk {
     }
 
     fn replayed(&self, survey: &Survey) -> Result<Replayed, Error> {
-        let Settings {
-            name, kafka, sink, ..
-        } = &self.settings;
-        match sink {
-            SinkSettings::Elasticsearch(_) => {
-                let topic = survey.logs.iter().map(|log| log.partition.clone());
-                let memory = Memory::new(kafka, name)?;
-                Ok(Replayed::Places(memory.read(&topic.collect::<Vec<_>>())?))
-            }
-            SinkSettings::Hdfs(hdfs) => {
-                let (replays, partitions) = (Replays::new(hdfs), survey.partitions());
-                let asked = self.runtime.block_on(replays.published(&partitions));
-                Ok(Replayed::Origins(asked?))
-            }
+        if let Some(replays) = &self.replays {
+            let partitions = survey.partitions();
+            let asked = self.runtime.block_on(replays.published(&partitions));
+            return Ok(Replayed::Origins(asked?));
         }
+        let Settings { name, kafka, .. } = &self.settings;
+        let topic = survey.logs.iter().map(|log| log.partition.clone());
+        let memory = Memory::new(kafka, name)?;
+        Ok(Replayed::Places(memory.read(&topic.collect::<Vec<_>>())?))
     }
 
     /// What else lies in the topic, in words; empty if nothing does.

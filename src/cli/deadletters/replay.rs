@@ -3,29 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use super::super::group::OneFile;
 use super::super::signals::Signals;
 use super::super::{Exit, print, say};
 use super::list::{by_reason, reasons_table};
+use super::tally::Tally;
 use super::{Desk, Which, coordinates, failed};
-use crate::config::problem::printable;
 use crate::config::settings::{IdSource, LogSettings, Settings, SinkSettings, Tombstones, WriteOp};
 use crate::error::Error;
-use crate::kafka::letterbox::{Memory, Place};
+use crate::kafka::letterbox::Letterbox;
 use crate::metrics::SinkMetrics;
 use crate::offsets::{OffsetRuns, TopicPartition};
 use crate::replay::survey::{Letter, Survey};
-use crate::replay::{Fate, Item, Known, Parts, Replay, Work};
+use crate::replay::{Known, Parts, Replay, Work};
+use crate::sinks::Waker;
 use crate::sinks::hdfs::replays::{Passed, Replays};
-use crate::sinks::{Rejection, Waker};
 use crate::{logging, service};
-
-/// How often it is noted what was replayed.
-const NOTE: Duration = Duration::from_secs(1);
-/// How many letters that were refused again are shown.
-const SHOWN: usize = 20;
 
 /// What was said besides which.
 pub(super) struct How {
@@ -51,7 +45,13 @@ pub(super) fn replay(file: &OneFile, which: &Which, how: &How) -> Result<Exit, E
         left.partition(|letter| is_unclear(letter));
     let chosen: Vec<Letter> = clear.into_iter().take(how.limit).cloned().collect();
     let before = meant().filter(|letter| letter.is_replayed).count();
-    print(&plan(&desk.settings, &desk.topic, &chosen, before));
+    print(&plan(
+        &desk.settings,
+        &desk.topic,
+        &chosen,
+        before,
+        how.again,
+    ));
     if let Some(first) = unclear.first() {
         print(&format!(
             "\n{} are left out, the first {}, {}: the sink has read these records again since (outflow group reset, \
@@ -75,11 +75,10 @@ pub(super) fn replay(file: &OneFile, which: &Which, how: &How) -> Result<Exit, E
 
 /// What HDFS's sink has passed of the partitions that letters are of. Elasticsearch needn't be asked: an id is an id.
 fn passed(desk: &Desk, survey: &Survey) -> Result<BTreeMap<TopicPartition, Passed>, Error> {
-    let SinkSettings::Hdfs(hdfs) = &desk.settings.sink else {
-        return Ok(BTreeMap::new());
-    };
-    let (replays, partitions) = (Replays::new(hdfs), survey.partitions());
-    desk.runtime.block_on(replays.passed(&partitions))
+    match &desk.replays {
+        Some(replays) => desk.runtime.block_on(replays.passed(&survey.partitions())),
+        None => Ok(BTreeMap::new()),
+    }
 }
 
 /// As the sink writes, but for what would double or overwrite: a document that Elasticsearch would name itself gets
@@ -95,14 +94,15 @@ fn for_replays(mut settings: Settings) -> Settings {
     settings
 }
 
-fn plan(settings: &Settings, topic: &str, chosen: &[Letter], before: usize) -> String {
+fn plan(settings: &Settings, topic: &str, chosen: &[Letter], before: usize, again: bool) -> String {
     let mut text = format!(
         "{}: {} dead letters of {topic} to replay",
         settings.name,
         chosen.len()
     );
     if before > 0 {
-        text.push_str(&format!("; {before} were replayed before"));
+        let of_them = if again { " of them" } else { "" };
+        text.push_str(&format!("; {before}{of_them} were replayed before"));
     }
     text.push('\n');
     if chosen.is_empty() {
@@ -133,6 +133,7 @@ fn carry_out(desk: Desk, mut survey: Survey, chosen: &[Letter]) -> Result<Exit, 
         settings,
         topic,
         letters,
+        replays,
         runtime,
     } = desk;
     watch_signals(&runtime, Arc::clone(&stop))?;
@@ -156,7 +157,7 @@ fn carry_out(desk: Desk, mut survey: Survey, chosen: &[Letter]) -> Result<Exit, 
         letters,
         topic: topic.as_str().into(),
         group: settings.kafka.group_id.clone(),
-        known: known(&settings, runtime.handle().clone()),
+        known: known(replays, runtime.handle().clone()),
         stop,
     });
     let done = replay.run(work, &mut |partition, item, fate| {
@@ -183,7 +184,7 @@ fn carry_out(desk: Desk, mut survey: Survey, chosen: &[Letter]) -> Result<Exit, 
         say(&"stopped: what was replayed is noted; the same command goes on\n");
         return Ok(Exit::Incomplete);
     }
-    match failures.is_empty() && tally.refused.is_empty() && tally.gone.is_empty() {
+    match failures.is_empty() && tally.is_fine() {
         true => Ok(Exit::Fine),
         false => Ok(Exit::Failed),
     }
@@ -204,7 +205,7 @@ fn watch_signals(runtime: &tokio::runtime::Runtime, stop: Arc<AtomicBool>) -> Re
 /// The ids of the topics that records come from; only HDFS's logs are told apart by them.
 fn topic_ids(
     settings: &Settings,
-    letters: &crate::kafka::letterbox::Letterbox,
+    letters: &Letterbox,
     chosen: &[Letter],
 ) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
     if let SinkSettings::Elasticsearch(_) = settings.sink {
@@ -222,124 +223,13 @@ fn topic_ids(
 }
 
 /// HDFS's logs know what was replayed; documents know it by their ids.
-fn known(settings: &Settings, runtime: tokio::runtime::Handle) -> Known {
-    let SinkSettings::Hdfs(hdfs) = &settings.sink else {
+fn known(replays: Option<Arc<Replays>>, runtime: tokio::runtime::Handle) -> Known {
+    let Some(replays) = replays else {
         return Box::new(|_| Ok(OffsetRuns::default()));
     };
-    let replays = Replays::new(hdfs);
     Box::new(move |partition| {
         let asked = replays.replayed(std::slice::from_ref(partition));
         let mut known = runtime.block_on(asked)?;
         Ok(known.remove(partition).unwrap_or_default())
     })
-}
-
-/// What became of the letters, and where that is noted.
-struct Tally {
-    memory: Option<Memory>,
-    noted: Instant,
-    /// Whether it couldn't be noted, which is said once.
-    is_forgetful: bool,
-    /// Replayed since the last note.
-    done: BTreeMap<TopicPartition, OffsetRuns>,
-    last: u64,
-    before: u64,
-    refused: Vec<(TopicPartition, i64, Place, Rejection)>,
-    gone: Vec<(Place, String)>,
-}
-
-impl Tally {
-    fn new(settings: &Settings) -> Result<Self, Error> {
-        let memory = match settings.sink {
-            SinkSettings::Elasticsearch(_) => Some(Memory::new(&settings.kafka, &settings.name)?),
-            SinkSettings::Hdfs(_) => None,
-        };
-        Ok(Tally {
-            memory,
-            noted: Instant::now(),
-            is_forgetful: false,
-            done: BTreeMap::new(),
-            last: 0,
-            before: 0,
-            refused: Vec::new(),
-            gone: Vec::new(),
-        })
-    }
-
-    fn add(&mut self, partition: &TopicPartition, item: Item, fate: Fate) {
-        match fate {
-            Fate::Final => {
-                self.last += 1;
-                let done = self.done.entry(partition.clone()).or_default();
-                done.insert(item.origin, item.origin);
-            }
-            Fate::Before => self.before += 1,
-            Fate::Refused(why) => {
-                let refused = (partition.clone(), item.origin, item.place, why);
-                self.refused.push(refused);
-            }
-            Fate::Gone(why) => self.gone.push((item.place, why)),
-        }
-    }
-
-    fn note(&mut self, survey: &mut Survey, at_once: bool) {
-        let Some(memory) = &self.memory else { return };
-        if self.done.is_empty() || (!at_once && self.noted.elapsed() < NOTE) {
-            return;
-        }
-        self.noted = Instant::now();
-        survey.mark_too(&std::mem::take(&mut self.done));
-        if let Err(why) = memory.write(&survey.notes())
-            && !std::mem::replace(&mut self.is_forgetful, true)
-        {
-            say(&format!(
-                "warning: {why}: what is replayed can't be noted; replaying it again does no harm\n"
-            ));
-        }
-    }
-
-    fn sum_up(&self, num_records: usize, metrics: &SinkMetrics) -> String {
-        let there = metrics.already_present.get();
-        let tombstone = SinkMetrics::reason("tombstone");
-        let dropped = metrics.dropped_records.get_or_create(&tombstone).get();
-        let written = self.last.saturating_sub(there + dropped);
-        let mut text = format!(
-            "\n{num_records} records: {written} written, {} there already, {} refused again",
-            there + self.before,
-            self.refused.len()
-        );
-        let answered = self.last + self.before + (self.refused.len() + self.gone.len()) as u64;
-        let left = (num_records as u64).saturating_sub(answered);
-        for (count, what) in [
-            (
-                dropped,
-                "dropped (null values, by hdfs.tombstones or elasticsearch.tombstones)",
-            ),
-            (self.gone.len() as u64, "gone from Kafka"),
-            (left, "left"),
-        ] {
-            if count > 0 {
-                text.push_str(&format!(", {count} {what}"));
-            }
-        }
-        text.push('\n');
-        for (partition, offset, place, why) in self.refused.iter().take(SHOWN) {
-            let Rejection { reason, detail, .. } = why;
-            text.push_str(&format!(
-                "  refused again: {place}, {partition}@{offset}: {}: {}\n",
-                printable(reason),
-                printable(detail)
-            ));
-        }
-        if self.refused.len() > SHOWN {
-            text.push_str(&format!("  ... and {} more\n", self.refused.len() - SHOWN));
-        }
-        for (place, why) in self.gone.iter().take(SHOWN) {
-            text.push_str(&format!("  gone: {place}: {why}\n"));
-        }
-        if !self.refused.is_empty() {
-            text.push_str("What was refused again stays in the dead letter topic; mend it, and replay it again.\n");
-        }
-        text
-    }
 }

@@ -331,6 +331,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_replayed_record_has_its_own_offset_in_id_and_version() {
+        let replayed = Record {
+            origin: Some(7),
+            ..record(Some(b"k"), Some(b"{}"))
+        };
+        let line = encode(&settings(), &replayed).expect("good");
+        assert!(line.contains("\"_id\":\"Metrics+3+7\""), "{line}");
+        let key = with(|s| s.id = IdSource::Key);
+        let line = encode(&key, &replayed).expect("good");
+        assert!(line.contains("\"_id\":\"k\",\"version\":7,"), "{line}");
+    }
+
+    #[test]
     fn null_values() {
         let null = record(Some(b"k"), None);
         let delete = with(|s| {

@@ -185,7 +185,7 @@ mod tests {
             unclear.copied().collect::<Vec<_>>()
         };
         let all = [0, 9, 10, 19, 20, 29, 30, 99];
-        assert_eq!(unclear(&[], &all), [], "no log");
+        assert!(unclear(&[], &all).is_empty(), "no log");
         let plain = [entry(0, 0, 0, None), entry(1, 0, 30, None)];
         assert_eq!(unclear(&plain, &all), [30, 99], "not passed yet");
         let back = [
