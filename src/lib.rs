@@ -12,6 +12,7 @@
 //! | [`backoff`] | how long to wait before the next try |
 //! | [`lag`] | consumer lag judged over a window of time (pure) |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
+//! | [`replay`] | dead letters, once more into the sink that refused them |
 //! | [`admin`] | HTTP: health, metrics, status |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
 //!
@@ -31,6 +32,7 @@ pub mod logging;
 pub mod metrics;
 pub mod offsets;
 pub mod pipeline;
+pub mod replay;
 pub mod service;
 pub mod sinks;
 pub mod status;

@@ -57,6 +57,24 @@ fn plan(settings: Settings, registry: &mut Registry) -> Result<Plan, Error> {
     })
 }
 
+/// The sink of these settings, on this runtime.
+pub fn connector(
+    settings: &Settings,
+    metrics: SinkMetrics,
+    runtime: Handle,
+) -> Result<Arc<dyn Connector>, Error> {
+    let (name, workers) = (settings.name.clone(), settings.workers);
+    let memory = Budget::beside(settings.memory_bytes);
+    Ok(match settings.sink.clone() {
+        SinkSettings::Elasticsearch(settings) => Arc::new(ElasticsearchConnector::new(
+            settings, name, workers, memory, metrics, runtime,
+        )?),
+        SinkSettings::Hdfs(settings) => Arc::new(HdfsConnector::new(
+            settings, name, workers, memory, metrics, runtime,
+        )?),
+    })
+}
+
 fn rules(settings: &Settings) -> Rules {
     let (can_go_back, keyed, max_span) = match &settings.sink {
         SinkSettings::Elasticsearch(elasticsearch) => (
@@ -129,22 +147,7 @@ impl SinkMakers {
 
 impl Makers for SinkMakers {
     fn connector(&self) -> Result<Arc<dyn Connector>, Error> {
-        let Settings {
-            name,
-            workers,
-            memory_bytes,
-            ..
-        } = &self.settings;
-        let (name, metrics, runtime) = (name.clone(), self.metrics.clone(), self.runtime()?);
-        let memory = Budget::beside(*memory_bytes);
-        Ok(match self.settings.sink.clone() {
-            SinkSettings::Elasticsearch(settings) => Arc::new(ElasticsearchConnector::new(
-                settings, name, *workers, memory, metrics, runtime,
-            )?),
-            SinkSettings::Hdfs(settings) => Arc::new(HdfsConnector::new(
-                settings, name, *workers, memory, metrics, runtime,
-            )?),
-        })
+        connector(&self.settings, self.metrics.clone(), self.runtime()?)
     }
 
     fn source(&self, worker: usize) -> Result<Box<dyn Source>, Error> {

@@ -10,6 +10,7 @@ mod end_to_end {
     mod choices;
     mod commits;
     mod compaction;
+    mod deadletters;
     mod group;
     mod kills;
     mod members;

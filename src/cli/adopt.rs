@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::group::{
     CUT, OUTSIDE, OneFile, Plan, Planned, Which, failed, finish, load, plan, refuse_members,
-    runtime, settle,
+    refuse_to_double, runtime, settle,
 };
 use super::{Exit, print};
 use crate::config::settings::{Settings, SinkSettings};
@@ -95,6 +95,7 @@ fn adopt_or_exit(arguments: &Adopt) -> Result<Exit, Exit> {
                 standing: stranger.standing,
             });
         }
+        refuse_to_double(hdfs, &plan, &runtime)?;
         finish(&plan, &settings, arguments.which.yes, |plan| {
             plan.carry_out(&client, Some((&admin, &runtime)))
         })

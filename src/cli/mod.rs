@@ -3,6 +3,7 @@
 mod adopt;
 mod agent;
 mod check;
+mod deadletters;
 mod group;
 mod run;
 mod signals;
@@ -95,6 +96,11 @@ enum Command {
     },
     /// Take over HDFS commit logs of another cluster, topic or group; shows what that means, does it with --yes
     Adopt(adopt::Adopt),
+    /// Look at a sink's dead letters, and replay them
+    Deadletters {
+        #[command(subcommand)]
+        command: deadletters::DeadlettersCommand,
+    },
     /// Collect this host's CPU and memory figures and produce them to Kafka
     Agent {
         /// The agent's configuration file
@@ -124,6 +130,7 @@ pub fn main() -> Exit {
         Command::Config { files } => show(&files),
         Command::Group { command } => group::group(&command),
         Command::Adopt(arguments) => adopt::adopt(&arguments),
+        Command::Deadletters { command } => deadletters::deadletters(&command),
         Command::Agent { config, set } => agent::run(&config, &set),
     }
 }

@@ -340,6 +340,7 @@ impl Source for KafkaSource {
                         timestamp_ms: message.timestamp_ms(),
                         key: message.key(),
                         value: message.value(),
+                        origin: None,
                     });
                 }
             });

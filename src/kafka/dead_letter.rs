@@ -6,7 +6,7 @@
 //! will never be taken, is answered with `Corrupt`.
 
 mod headers;
-mod reader;
+pub(super) mod reader;
 mod turns;
 mod writer;
 
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::headers::with_reason;
+use self::headers::{From, with_reason};
 use self::reader::{Learned, Reader, Said};
 use self::turns::Turns;
 use self::writer::{Outcome, Sealed, Writer};
@@ -287,7 +287,12 @@ impl Office {
                     return;
                 };
                 let own = std::mem::take(&mut record.headers);
-                record.headers = with_reason(own, first, &self.sink, self.worker);
+                let from = From {
+                    sink: &self.sink,
+                    group: &self.settings.group_id,
+                    worker: self.worker,
+                };
+                record.headers = with_reason(own, first, &from, record.timestamp_ms);
                 let mut letters = letters.into_iter();
                 if let Some(letter) = letters.next() {
                     self.unsent.push_back(Sealed { letter, record });

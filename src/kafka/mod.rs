@@ -6,6 +6,7 @@
 //! | [`budget`] | what fetched records may take in memory, in librdkafka's terms (pure) |
 //! | [`consumer`] | [`KafkaSource`]: the pipeline's source, on a real consumer |
 //! | [`dead_letter`] | [`KafkaDeadLetters`]: refused records, read again and produced as they were |
+//! | [`letterbox`] | dead letters as they lie in their topic: read, shown, noted as replayed |
 //! | `rebalance` | what the client should be reading, and when it may be told (pure) |
 //! | `commit` | one commit in flight at a time, and whose fault it is if one fails (pure) |
 //! | `verify` | whether the group has what was committed (pure, but for the question) |
@@ -39,6 +40,7 @@ mod file_lock;
 pub mod group;
 mod instance_lock;
 pub mod keeper;
+pub mod letterbox;
 mod lookup;
 mod membership;
 mod position;

@@ -3,9 +3,11 @@
 //! Ranges are half-open, `[first, end)`. A committed offset is always *the next offset to read*.
 
 mod note;
+mod runs;
 mod tracker;
 
 pub use note::Note;
+pub use runs::OffsetRuns;
 pub use tracker::{Tracker, Violation};
 
 use std::fmt;

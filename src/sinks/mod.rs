@@ -49,6 +49,16 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// The value's bytes; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Set if it is a replayed dead letter: the offset that it has in its partition. `offset` then only numbers
+    /// what is replayed, since letters may be chosen in any order.
+    pub origin: Option<i64>,
+}
+
+impl Record<'_> {
+    /// The offset that it has in its partition.
+    pub fn own_offset(&self) -> i64 {
+        self.origin.unwrap_or(self.offset)
+    }
 }
 
 /// What Kafka knows of a partition at the moment it is opened.
@@ -77,6 +87,9 @@ pub struct Assignment {
     pub log_start: i64,
     /// The log end offset (the last stable offset under `read_committed`).
     pub log_end: i64,
+    /// Set if dead letters of this partition are replayed: the topic that they stand in. Offsets then number what
+    /// is replayed, from 0 on over all replays, and every record has its `origin`.
+    pub replays: Option<Arc<str>>,
 }
 
 /// Why a record will never be taken, in words for the dead letter's headers; and a copy of what is known.

@@ -226,10 +226,14 @@ pub struct FileName {
     pub first: i64,
     /// The last offset, inclusive.
     pub last: i64,
+    /// The dead letter topic, if the file holds replayed dead letters: records between its first and its last
+    /// offset may then stand elsewhere.
+    pub replayed_from: Option<String>,
 }
 
 impl FileName {
-    /// Takes `<base>/<topic>/<partition path>/<topic>+<partition>+<first>+<last>.<ext>` apart.
+    /// Takes `<base>/<topic>/<partition path>/<topic>+<partition>+<first>+<last>.<ext>` apart; of replayed dead
+    /// letters the name begins with `<dead letter topic>+`.
     pub fn parse(base: &str, path: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("{path}: {why}");
         let base = base.trim_end_matches('/');
@@ -250,6 +254,10 @@ impl FileName {
                 .ok_or_else(|| wrong("isn't <topic>+<n>+<first>+<last>"))
         };
         let (last, first, partition, topic) = (part()?, part()?, part()?, part()?);
+        let (replayed_from, topic) = match topic.split_once('+') {
+            Some((dead_letters, topic)) => (Some(dead_letters.to_owned()), topic),
+            None => (None, topic),
+        };
         let (last, _) = last
             .split_once('.')
             .ok_or_else(|| wrong("has no extension"))?;
@@ -274,6 +282,7 @@ impl FileName {
             partition,
             first,
             last,
+            replayed_from,
         })
     }
 }
@@ -305,10 +314,11 @@ pub fn check_hdfs(ledger: &Ledger, base: &str, files: &[CommittedFile]) -> Repor
                 continue;
             }
         };
-        let folder = ranges
-            .entry((name.dir.clone(), name.partition))
-            .or_default();
-        folder.push((name.first, name.last, &file.path));
+        if name.replayed_from.is_none() {
+            let folder = (name.dir.clone(), name.partition);
+            let folder = ranges.entry(folder).or_default();
+            folder.push((name.first, name.last, &file.path));
+        }
         check_file(&mut report, &name, file, &by_value, &mut found);
     }
     for entry in ledger.iter().filter(|entry| entry.value.is_some()) {

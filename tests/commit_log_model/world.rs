@@ -857,6 +857,7 @@ impl World {
                 bytes,
                 first,
                 last,
+                origins: Vec::new(),
             });
             session.next = end;
         }

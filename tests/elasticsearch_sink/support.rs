@@ -136,6 +136,7 @@ impl Driver {
             start: Ok(start),
             log_start: 0,
             log_end: i64::MAX,
+            replays: None,
         });
         let opened = Answer::Opened {
             slot,
@@ -165,6 +166,7 @@ impl Driver {
             timestamp_ms: Some(unix_ms()),
             key: key.map(str::as_bytes),
             value: value.map(str::as_bytes),
+            origin: None,
         })
     }
 

@@ -186,6 +186,7 @@ impl Feeder {
             start: Ok(partition.acked.max(0)),
             log_start: 0,
             log_end: partition.log_end(),
+            replays: None,
         };
         self.sink().open(assignment);
     }
@@ -264,6 +265,7 @@ impl Feeder {
                 timestamp_ms: row.timestamp_ms,
                 key: None,
                 value: row.value.as_deref(),
+                origin: None,
             };
             if sink.append(&record).is_err() {
                 partition.refused.push(row.offset);

@@ -306,6 +306,7 @@ impl Source for SimSource {
                 timestamp_ms: Some(offset),
                 key: None,
                 value: Some(&offset.to_be_bytes()),
+                origin: None,
             });
         }
         records.len()

@@ -3,6 +3,7 @@
 mod describe;
 mod leave;
 pub(super) mod plan;
+mod replays;
 mod reset;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 pub(super) use self::plan::{Plan, Planned, settle};
+pub(super) use self::replays::refuse_to_double;
 pub(super) use self::reset::{CUT, OUTSIDE, finish};
 
 use super::{Exit, fail, say};

@@ -275,6 +275,7 @@ mod tests {
                     bytes: 10,
                     first: 0,
                     last: 99,
+                    origins: Vec::new(),
                 }],
                 moved: None,
             },

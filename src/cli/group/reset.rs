@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::{Exit, print};
 use super::plan::{Plan, Planned, identity, plan_log, settle};
+use super::replays::refuse_to_double;
 use super::{OneFile, Which, failed, load, refuse_members, runtime};
 use crate::config::settings::{Settings, SinkSettings};
 use crate::error::Error;
@@ -47,6 +48,7 @@ pub(super) fn reset(file: &OneFile, to: Target, which: &Which) -> Result<Exit, E
                 &runtime,
             )
             .and_then(|plan| {
+                refuse_to_double(hdfs, &plan, &runtime)?;
                 finish(&plan, &settings, which.yes, |plan| {
                     plan.carry_out(&client, Some((&admin, &runtime)))
                 })

@@ -7,9 +7,27 @@ use crate::pipeline::dead_letter::Letter;
 /// Error texts may quote a server; no longer than this in a header.
 const LONGEST: usize = 1_024;
 
+/// Who refuses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From<'a> {
+    pub sink: &'a str,
+    pub group: &'a str,
+    pub worker: usize,
+}
+
 /// The record's own headers as they were, then Kafka Connect's, so that existing tools understand the topic,
 /// then ours. A record that was a dead letter before has some of these names already: the last one counts.
-pub(super) fn with_reason(own: Headers, letter: &Letter, sink: &str, worker: usize) -> Headers {
+pub(super) fn with_reason(
+    own: Headers,
+    letter: &Letter,
+    from: &From<'_>,
+    timestamp_ms: Option<i64>,
+) -> Headers {
+    let From {
+        sink,
+        group,
+        worker,
+    } = *from;
     let Letter {
         partition,
         offset,
@@ -24,6 +42,8 @@ pub(super) fn with_reason(own: Headers, letter: &Letter, sink: &str, worker: usi
     let detail = cut(&rejection.detail, LONGEST);
     let reason = cut(&rejection.reason, LONGEST);
     let status = rejection.status.map(|status| status.to_string());
+    // The topic may stamp what it takes with a time of its own.
+    let timestamp = timestamp_ms.map(|timestamp| timestamp.to_string());
     let connect = [
         ("topic", &*partition.topic),
         ("partition", &number),
@@ -37,9 +57,11 @@ pub(super) fn with_reason(own: Headers, letter: &Letter, sink: &str, worker: usi
     ];
     let ours = [
         ("sink", Some(sink)),
+        ("group", Some(group)),
         ("topic", Some(&*partition.topic)),
         ("partition", Some(&number)),
         ("offset", Some(&offset)),
+        ("timestamp", timestamp.as_deref()),
         ("reason", Some(reason)),
         ("status", status.as_deref()),
         ("detail", Some(detail)),
@@ -77,7 +99,12 @@ mod tests {
             },
         };
         let own = vec![(b"\xff".to_vec(), None)];
-        let headers = with_reason(own, &letter, "es", 2);
+        let from = From {
+            sink: "es",
+            group: "g",
+            worker: 2,
+        };
+        let headers = with_reason(own, &letter, &from, Some(1_600));
         assert_eq!(headers[0], (b"\xff".to_vec(), None));
         let get = |name: &str| {
             let found = headers.iter().find(|(n, _)| n == name.as_bytes());
@@ -98,6 +125,8 @@ mod tests {
             ("outflow.reason", "mapper_parsing_exception"),
             ("outflow.status", "400"),
             ("outflow.sink", "es"),
+            ("outflow.group", "g"),
+            ("outflow.timestamp", "1600"),
         ] {
             assert_eq!(get(name).as_deref(), Some(value), "{name}");
         }

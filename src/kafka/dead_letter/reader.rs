@@ -13,7 +13,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::super::client::{creation_error, reader_config};
 use super::super::error::{from_code, from_kafka, from_reason};
 use super::super::ffi::list::{self, Entry};
-use super::super::ffi::queue::{DataQueue, Headers};
+use super::super::ffi::queue::{DataQueue, Headers, Message};
 use super::super::lookup::log_bounds;
 use crate::config::settings::KafkaSettings;
 use crate::error::Error;
@@ -24,7 +24,7 @@ const NEAR: i64 = 1_000;
 
 /// A record, as it was.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(in crate::kafka) struct Found {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub timestamp_ms: Option<i64>,
@@ -41,13 +41,13 @@ impl Found {
 }
 
 /// What was learned of one wanted offset: the record, or why it can't be had any more.
-pub(super) type Learned = (i64, Result<Found, String>);
+pub(in crate::kafka) type Learned = (i64, Result<Found, String>);
 
 /// What the client says of its connections, for whoever asks why nothing comes.
-pub(super) type Said = Arc<Mutex<Option<Error>>>;
+pub(in crate::kafka) type Said = Arc<Mutex<Option<Error>>>;
 
 /// Keeps the client's last word, and its logs out of sight.
-pub(super) struct Quiet(pub Said);
+pub(in crate::kafka) struct Quiet(pub Said);
 
 impl ClientContext for Quiet {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -65,7 +65,7 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 /// The consumer, and where it reads.
-pub(super) struct Reader {
+pub(in crate::kafka) struct Reader {
     queue: DataQueue<Quiet>,
     at: Option<(TopicPartition, i64)>,
 }
@@ -141,6 +141,51 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Shows some records of a partition from `from` on, waiting at most `wait`; returns where it went on to, if
+    /// anywhere. The end of the log counts, and what isn't there any more is passed.
+    pub fn pass(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        wait: Duration,
+        show: &mut dyn FnMut(&Message<'_>),
+    ) -> Result<Option<i64>, Error> {
+        if self.at.as_ref() != Some(&(partition.clone(), from)) {
+            self.go_to(partition, from)?;
+        }
+        self.serve();
+        let (mut failed, mut next) = (None, None);
+        self.queue
+            .consume(256, wait, &mut |message| match message.error() {
+                None => {
+                    next = Some(message.offset() + 1);
+                    show(message);
+                }
+                Some(Code::PartitionEOF) => next = next.max(Some(message.offset())),
+                Some(code) => failed = Some(code),
+            });
+        if let (Some((_, at)), Some(next)) = (&mut self.at, next) {
+            *at = next;
+        }
+        let Some(code) = failed else {
+            return Ok(next);
+        };
+        self.at = None;
+        match code {
+            // Retention was faster.
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => {
+                let (start, _) = log_bounds(self.queue.consumer(), partition)?;
+                Ok(Some(start).filter(|start| *start > from))
+            }
+            code => Err(from_code(code, format!("Kafka: {partition} can't be read"))),
+        }
+    }
+
+    /// The consumer, to ask of other things.
+    pub fn consumer(&self) -> &BaseConsumer<Quiet> {
+        self.queue.consumer()
     }
 
     /// Serves the client's own events.

@@ -161,6 +161,7 @@ impl Control {
             start,
             log_start: location.log_start,
             log_end: location.log_end,
+            replays: None,
         }));
         partition.location = Some(location);
     }

@@ -191,7 +191,12 @@ impl Encoder {
             IdSource::None => {}
             IdSource::Offset => {
                 // A topic's name has nothing that JSON would escape.
-                let _ = write!(body, ",\"_id\":\"{}{}\"", target.id_prefix, record.offset);
+                let _ = write!(
+                    body,
+                    ",\"_id\":\"{}{}\"",
+                    target.id_prefix,
+                    record.own_offset()
+                );
             }
             IdSource::Key => {
                 let id = key_id(record.key)?;
@@ -199,7 +204,7 @@ impl Encoder {
                 serde_json::to_writer(&mut *body, id)
                     .map_err(|e| reject("key_not_utf8", e.to_string()))?;
                 if op != Op::Create {
-                    let version = record.offset;
+                    let version = record.own_offset();
                     let _ = write!(body, ",\"version\":{version},\"version_type\":\"external\"");
                 }
             }
@@ -277,6 +282,7 @@ pub(super) mod tests {
             timestamp_ms: Some(NOW),
             key,
             value,
+            origin: None,
         }
     }
 
@@ -322,6 +328,19 @@ pub(super) mod tests {
         let created =
             "{\"create\":{\"_index\":\"m-2026.11.23\",\"_id\":\"Metrics+3+42\"}}\n{\"a\": 1}\n";
         assert_eq!(encode(&create, &some).as_deref(), Ok(created));
+    }
+
+    #[test]
+    fn a_replayed_record_has_its_own_offset_in_id_and_version() {
+        let replayed = Record {
+            origin: Some(7),
+            ..record(Some(b"k"), Some(b"{}"))
+        };
+        let line = encode(&settings(), &replayed).expect("good");
+        assert!(line.contains("\"_id\":\"Metrics+3+7\""), "{line}");
+        let key = with(|s| s.id = IdSource::Key);
+        let line = encode(&key, &replayed).expect("good");
+        assert!(line.contains("\"_id\":\"k\",\"version\":7,"), "{line}");
     }
 
     #[test]

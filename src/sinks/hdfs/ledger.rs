@@ -29,6 +29,8 @@ struct OpenFile {
     records: u64,
     first: i64,
     last: i64,
+    /// Of replayed dead letters: their own offsets, in runs.
+    origins: Vec<(i64, i64)>,
 }
 
 /// A range that will get no more records.
@@ -185,6 +187,16 @@ impl Ledger {
         Ok((bytes, full))
     }
 
+    /// The record that was appended to `bucket` last is a replayed dead letter, and has this offset in its partition.
+    pub fn came_from(&mut self, bucket: Bucket, origin: i64) {
+        let file = self.files.iter_mut().find(|file| file.bucket == bucket);
+        let Some(file) = file else { return };
+        match file.origins.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(origin) => *last = origin,
+            _ => file.origins.push((origin, origin)),
+        }
+    }
+
     fn open_file(&mut self, bucket: Bucket, first: i64) -> usize {
         self.files.push(OpenFile {
             number: self.next_file,
@@ -195,6 +207,7 @@ impl Ledger {
             records: 0,
             first,
             last: first,
+            origins: Vec::new(),
         });
         self.next_file += 1;
         self.files.len() - 1
@@ -294,12 +307,18 @@ fn write(file: &mut OpenFile) -> Command {
 }
 
 fn cut(naming: &Naming, file: OpenFile) -> Cut {
+    let origins = file.origins.iter();
+    let (first, last) = origins
+        .copied()
+        .reduce(|(first, last), (from, to)| (first.min(from), last.max(to)))
+        .unwrap_or((file.first, file.last));
     Cut {
         file: file.number,
-        path: naming.committed_file(file.bucket, file.first, file.last),
+        path: naming.committed_file(file.bucket, first, last),
         records: file.records,
         first: file.first,
         last: file.last,
+        origins: file.origins,
     }
 }
 

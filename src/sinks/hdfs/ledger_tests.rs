@@ -63,6 +63,25 @@ fn holes_belong_to_the_range_after_them() {
 }
 
 #[test]
+fn files_of_replays_are_named_by_the_offsets_that_their_records_have() {
+    let naming = Naming::new("t", 0, &Partitioning::Default, Compression::None).replaying("dead");
+    let mut ledger = Ledger::new(naming, Compression::None, Arc::default(), 70);
+    let mut task = Task::default();
+    for (number, origin) in [(70, 5), (71, 6), (73, 3)] {
+        append(&mut ledger, &mut task, number, Bucket::Whole);
+        ledger.came_from(Bucket::Whole, origin);
+    }
+    ledger.seal(&mut |c| task.take(c));
+    ledger.commit(&mut |c| task.take(c));
+    assert_eq!(ranges(&task), [(70, 74)]);
+    let cut = &task.commits[0].1[0];
+    assert_eq!(cut.origins, [(5, 6), (3, 3)]);
+    assert_eq!((cut.first, cut.last), (70, 73), "numbers of the log");
+    let name = "t/partition=0/dead+t+0+00000000000000000003+00000000000000000006.json";
+    assert_eq!(cut.path, name);
+}
+
+#[test]
 fn a_refused_record_holds_its_range_back_until_it_is_settled() {
     let (mut ledger, mut task) = (ledger(0), Task::default());
     append(&mut ledger, &mut task, 0, Bucket::Whole);

@@ -111,6 +111,15 @@ impl LogAdmin {
         Ok(entries.into_values().collect())
     }
 
+    /// The numbers of a log's entries whose files aren't all published.
+    pub async fn unfinished(&self, seen: &Seen) -> Result<Vec<u64>, Error> {
+        let listed = self.hdfs.list(&seen.folder).await;
+        let children = listed.map_err(|failure| changed_hands(&seen.folder, failure))?;
+        let named = children.iter().filter_map(|c| names::parse_entry(&c.name));
+        let unfinished = named.filter(|(_, state)| *state == EntryState::Committed);
+        Ok(unfinished.map(|(seq, _)| seq).collect())
+    }
+
     /// Which of these files, by their paths relative to the base, are there.
     pub async fn standing(&self, paths: Vec<String>) -> Result<Vec<String>, Error> {
         let stats = paths.into_iter().map(|path| {

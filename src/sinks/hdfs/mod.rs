@@ -12,6 +12,7 @@
 //! | [`writer`], [`compress`] | temp files |
 //! | [`log`], [`driver`] | the commit log: what may be done to the namespace and when (pure), and doing it |
 //! | [`log_admin`], [`moves`] | the log from outside: looking at it, moving it |
+//! | [`replays`] | which dead letters were replayed |
 //! | [`client`], [`failure`] | hdfs-native with timeouts, and what its errors mean |
 //! | [`health`], [`check`] | the circuit's probe, and `outflow check --connect` |
 
@@ -28,6 +29,7 @@ pub mod log_admin;
 pub mod moves;
 pub mod partition;
 pub mod partitioner;
+pub mod replays;
 pub mod rotation;
 pub mod turns;
 pub mod worker;

@@ -100,6 +100,7 @@ mod tests {
             bytes: 10,
             first,
             last,
+            origins: Vec::new(),
         }
     }
 

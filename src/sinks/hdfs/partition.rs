@@ -63,6 +63,8 @@ pub struct Cut {
     pub first: i64,
     /// The last offset in it.
     pub last: i64,
+    /// Of replayed dead letters: their own offsets, in runs.
+    pub origins: Vec<(i64, i64)>,
 }
 
 /// What came of it.
@@ -448,6 +450,7 @@ fn entry(cut: Cut, temp: &str, bytes: u64) -> FileEntry {
         bytes,
         first: cut.first,
         last: cut.last,
+        origins: cut.origins,
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Naming {
     partition: i32,
     hourly: bool,
     extension: &'static str,
+    /// The dead letter topic, if its letters are replayed.
+    replays: Option<String>,
 }
 
 impl Naming {
@@ -112,6 +114,15 @@ impl Naming {
                 }
             ),
             extension: extension(compression),
+            replays: None,
+        }
+    }
+
+    /// Names for records of this partition that are replayed from a dead letter topic: in the same folders.
+    pub fn replaying(self, dead_letters: &str) -> Self {
+        Naming {
+            replays: Some(dead_letters.to_owned()),
+            ..self
         }
     }
 
@@ -152,6 +163,10 @@ impl Naming {
     /// The path, relative to the base, of a file with the records from `first` to `last`, both inclusive.
     pub fn committed_file(&self, bucket: Bucket, first: i64, last: i64) -> String {
         let name = FileName::new(&self.topic, self.partition, first, last, self.extension);
+        let name = match &self.replays {
+            Some(dead_letters) => FileName::of_replays(dead_letters, name),
+            None => name,
+        };
         names::final_path(&self.topic, &self.folders(bucket), &name)
     }
 }

@@ -13,7 +13,7 @@ use super::budget::Limits;
 use super::driver::{Driver, End, Lifeline, Patience, RETRY, Stop};
 use super::health::Gauges;
 use super::ledger::Ledger;
-use super::log::{Identity, Opening};
+use super::log::{Identity, Opening, names};
 use super::partition::{Command, Happened, PartitionTask, Report};
 use super::partitioner::{Naming, Partitioner};
 use super::rotation;
@@ -106,7 +106,7 @@ impl HdfsSink {
         let owner = format!("{}-{}", parts.owner, self.openings);
         let opening = Opening {
             base: parts.settings.base.clone(),
-            topic: assignment.partition.topic.to_string(),
+            topic: log_topic(assignment),
             partition: assignment.partition.partition,
             owner: owner.clone(),
             identity: Identity {
@@ -340,6 +340,10 @@ impl Sink for HdfsSink {
             &settings.partitioning,
             settings.compression,
         );
+        let naming = match &assignment.replays {
+            Some(dead_letters) => naming.replaying(dead_letters),
+            None => naming,
+        };
         self.turns.leave(assignment.slot);
         self.slots.insert(
             assignment.slot,
@@ -389,8 +393,10 @@ impl Sink for HdfsSink {
                 value::append_line(out, value)
             }),
         });
-        if appended.is_err() {
-            ledger.refuse(record.offset);
+        match (&appended, record.origin, record.value) {
+            (Err(_), _, _) => ledger.refuse(record.offset),
+            (Ok(_), Some(origin), Some(_)) => ledger.came_from(bucket, origin),
+            (Ok(_), _, _) => {}
         }
         ledger.took(record.offset, record.leader_epoch, self.now);
         let next = record.offset.saturating_add(1);
@@ -487,6 +493,14 @@ impl HdfsSink {
                 });
             }
         }
+    }
+}
+
+/// Replays have a log of their own: the partition's isn't touched, and goes on beside it.
+fn log_topic(assignment: &Assignment) -> String {
+    match assignment.replays {
+        Some(_) => names::replays_of(&assignment.partition.topic),
+        None => assignment.partition.topic.to_string(),
     }
 }
 

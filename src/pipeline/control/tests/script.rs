@@ -289,6 +289,7 @@ impl Script {
                 timestamp_ms: None,
                 key: None,
                 value: None,
+                origin: None,
             })
         });
         taken.count()

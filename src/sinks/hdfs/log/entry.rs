@@ -71,6 +71,10 @@ pub struct FileEntry {
     pub first: i64,
     /// The last offset in it (inclusive).
     pub last: i64,
+    /// Of replayed dead letters: the offsets that the records have in their partition, in runs, both inclusive.
+    /// `first` and `last` then only number what was replayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<(i64, i64)>,
 }
 
 /// One commit, as it stands in the log.
@@ -195,6 +199,14 @@ impl Entry {
     }
 }
 
+/// How many offsets a file's origins are.
+fn num_origins(file: &FileEntry) -> Option<u64> {
+    file.origins.iter().try_fold(0u64, |sum, (first, last)| {
+        let run = last.checked_sub(*first)?.checked_add(1)?;
+        sum.checked_add(u64::try_from(run).ok().filter(|run| *run > 0)?)
+    })
+}
+
 /// The first file that can't be in a commit of `range`, and why.
 pub(super) fn file_problem(range: Range, files: &[FileEntry]) -> Option<(String, &'static str)> {
     for (i, file) in files.iter().enumerate() {
@@ -205,6 +217,8 @@ pub(super) fn file_problem(range: Range, files: &[FileEntry]) -> Option<(String,
                 "its temp file's name isn't one of ours"
             } else if !names::is_final(&file.path) {
                 "its path isn't a plain one below the base"
+            } else if !file.origins.is_empty() && num_origins(file) != Some(file.records) {
+                "it doesn't say of each replayed record where it comes from"
             } else if files[..i]
                 .iter()
                 .any(|f| f.temp == file.temp || f.path == file.path)

@@ -10,6 +10,8 @@ use std::fmt::{self, Write as _};
 const MAX_SEGMENT_BYTES: usize = 255;
 /// The folder below the base that is ours.
 pub const OWN_FOLDER: &str = "_outflow";
+/// Behind a topic's name: the log of its replayed dead letters.
+const REPLAYS: &str = "+replays";
 /// A field without a value (as Hive names it).
 pub const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 /// A field whose value is empty.
@@ -63,9 +65,25 @@ fn fnv128(bytes: &[u8]) -> u128 {
 }
 
 /// A topic's name as a folder. Readers skip names that begin with `_` or `.`, so these are encoded; `+` never
-/// is in a topic's name.
+/// is in a topic's name, so that no topic's folder is that of another's replays.
 pub fn topic_segment(topic: &str) -> String {
-    cut(encode(topic.as_bytes(), b"._"), MAX_SEGMENT_BYTES)
+    match topic.strip_suffix(REPLAYS) {
+        Some(topic) => {
+            let max = MAX_SEGMENT_BYTES - REPLAYS.len();
+            cut(encode(topic.as_bytes(), b"._"), max) + REPLAYS
+        }
+        None => cut(encode(topic.as_bytes(), b"._"), MAX_SEGMENT_BYTES),
+    }
+}
+
+/// What stands for `topic` in the place of its logs where the dead letters of it that were replayed are noted.
+pub fn replays_of(topic: &str) -> String {
+    format!("{topic}{REPLAYS}")
+}
+
+/// Whether this stands for a topic's replays.
+pub(super) fn is_of_replays(topic: &str) -> bool {
+    topic.ends_with(REPLAYS)
 }
 
 /// One segment of a partition path, from any bytes: `None` is a missing value.
@@ -141,7 +159,20 @@ impl FileName {
         }
     }
 
-    /// Reads a name back; `None` if it isn't one.
+    /// The name for a file of replayed dead letters, `<dead letter topic>+<topic>+<partition>+<first>+<last>.<ext>`:
+    /// `first` and `last` are the offsets that the records have in their partition, of which not all between are in
+    /// it. No other file of replays begins with `first`, since a record is replayed once.
+    pub fn of_replays(dead_letters: &str, name: FileName) -> Self {
+        let topic = cut(name.topic, 100);
+        let room = MAX_SEGMENT_BYTES - 56 - topic.len() - name.extension.len();
+        let from = cut(encode(dead_letters.as_bytes(), b"._"), room);
+        FileName {
+            topic: format!("{from}+{topic}"),
+            ..name
+        }
+    }
+
+    /// Reads a name back; `None` if it isn't one, or one of replayed dead letters.
     pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split('+');
         let (topic, partition, first, rest) =

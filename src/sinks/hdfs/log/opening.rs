@@ -313,6 +313,17 @@ impl CommitLog {
         let is_given = self.opening.takes_over.as_ref() == Some(&entry.identity);
         let is_ours = entry.identity == self.opening.identity || is_given;
         (self.guards.same_identity && !is_ours).then(|| {
+            if names::is_of_replays(&self.opening.topic) {
+                return Error::misconfigured(format!(
+                    "the log entry {path} is of {}, and this is {}: the topic was created again, or the group renamed. \
+                     If that was on purpose, move the folder {} out of {}; which dead letters were replayed isn't known \
+                     any more then",
+                    entry.identity,
+                    self.opening.identity,
+                    self.partition_folder(),
+                    names::OWN_FOLDER
+                ));
+            }
             Error::misconfigured(format!(
                 "the log entry {path} is of {}, and this is {}: choose another base path; or, if the topic was \
                  created again or the group was renamed on purpose, look at what it means with `outflow adopt \

@@ -33,6 +33,7 @@ fn file(temp: &str, first: i64, last: i64) -> FileEntry {
         bytes: 100,
         first,
         last,
+        origins: Vec::new(),
     }
 }
 

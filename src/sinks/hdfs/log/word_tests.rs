@@ -143,6 +143,7 @@ proptest! {
                 bytes,
                 first,
                 last: first + len - 1,
+ origins: Vec::new(),
             }],
             moved: None,
         };
@@ -175,6 +176,7 @@ proptest! {
             attempt: "a".into(),
             files: vec![FileEntry {
                 temp: "x.tmp".into(), path: path.clone(), records: 1, bytes: 1, first: 0, last: 0,
+                origins: vec![],
             }],
             moved: None,
         };
@@ -243,4 +245,79 @@ fn names_are_what_the_operators_guide_says() {
          metrics+7+00000000000000000012+00000000000000000099.jsonl.zst"
     );
     assert_eq!(names::topic_segment("_outflow"), "%5Foutflow");
+    let replays = FileName::of_replays("metrics.dlq", name);
+    assert_eq!(
+        replays.to_string(),
+        "metrics.dlq+metrics+7+00000000000000000012+00000000000000000099.jsonl.zst"
+    );
+    assert_eq!(
+        FileName::parse(&replays.to_string()),
+        None,
+        "not the sink's"
+    );
+    let logs = names::logs_folder("/base", &names::replays_of("metrics"));
+    assert_eq!(logs, "/base/_outflow/metrics+replays");
+}
+
+#[test]
+fn the_longest_names_of_replays_fit_and_differ() {
+    let long = "t".repeat(249);
+    let name = |dead: &str| {
+        let name = FileName::new(&long, i32::MAX, i64::MAX, i64::MAX, "json.zst");
+        FileName::of_replays(dead, name).to_string()
+    };
+    let (one, other) = (
+        name(&"d".repeat(249)),
+        name(&format!("{}e", "d".repeat(248))),
+    );
+    assert!(
+        one.len() <= 255 && other.len() <= 255 && one != other,
+        "{one}"
+    );
+    let folder = names::topic_segment(&names::replays_of(&".".repeat(249)));
+    assert!(
+        folder.len() <= 255 && folder.ends_with("+replays"),
+        "{folder}"
+    );
+}
+
+#[test]
+fn an_entry_says_of_each_replayed_record_where_it_comes_from() {
+    let read = |origins: Vec<(i64, i64)>| {
+        let entry = Entry {
+            version: VERSION,
+            seq: 1,
+            identity: Identity {
+                cluster_id: "c".into(),
+                topic_id: "t".into(),
+                group: "g".into(),
+            },
+            leader_epoch: -1,
+            first: 0,
+            end: 4,
+            attempt: "a".into(),
+            files: vec![FileEntry {
+                temp: "x.tmp".into(),
+                path: "t/x".into(),
+                records: 3,
+                bytes: 1,
+                first: 0,
+                last: 3,
+                origins,
+            }],
+            moved: None,
+        };
+        Entry::read("p", 1, &entry.to_json()).map(|read| read == entry)
+    };
+    for good in [vec![], vec![(50, 51), (7, 7)]] {
+        assert_eq!(read(good), Ok(true));
+    }
+    for bad in [
+        vec![(50, 51)],
+        vec![(50, 53)],
+        vec![(51, 50), (1, 3)],
+        vec![(i64::MIN, i64::MAX)],
+    ] {
+        assert!(read(bad.clone()).is_err(), "{bad:?}");
+    }
 }
