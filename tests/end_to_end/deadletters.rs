@@ -146,7 +146,7 @@ fn what_a_mapping_refused_is_replayed_once_it_is_mended() {
             "[0]@41",
             "trace = t-1",
             "\"strict_number\": \"two\"",
-            "HTTP 400",
+            "detail    [1:18] failed to parse",
         ],
     );
     let alien = ok(&["show", "--config", config, "--letter", "0:3"]);

@@ -141,7 +141,10 @@ fn letters_table(chosen: &[&Letter], limit: usize) -> Table {
         "LETTER", "RECORD", "TIME", "REPLAYED", "REASON", "STATUS", "DETAIL",
     ]);
     for letter in in_order(chosen).into_iter().take(limit) {
-        let detail: String = letter.stamp.detail.chars().take(DETAIL).collect();
+        let mut detail: String = letter.stamp.detail.chars().take(DETAIL).collect();
+        if detail.len() < letter.stamp.detail.len() {
+            detail.push('…');
+        }
         table.row(vec![
             letter.place.to_string(),
             coordinates(&letter.stamp),

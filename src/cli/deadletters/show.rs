@@ -41,10 +41,10 @@ pub(super) fn show(file: &OneFile, which: &Which, bytes: usize) -> Result<Exit, 
     let content = read(&mut desk, place).map_err(|error| failed(&error))?;
     let mut text = format!("letter    {place} of {}\n", desk.topic);
     match letter {
-        Some(letter) => text.push_str(&about(letter)),
+        Some(letter) => text.push_str(&about(letter, &content, bytes)),
         None => text.push_str("not this sink's: it can't be replayed with this configuration\n"),
     }
-    text.push_str(&contents(&content, bytes));
+    text.push_str(&contents(&content, letter.is_some(), bytes));
     print(&text);
     Ok(Exit::Fine)
 }
@@ -70,7 +70,8 @@ fn read(desk: &mut Desk, place: Place) -> Result<Content, Error> {
     content.map_err(missing)
 }
 
-fn about(letter: &Letter) -> String {
+/// What outflow has written on it.
+fn about(letter: &Letter, content: &Content, most: usize) -> String {
     let stamp = &letter.stamp;
     let status = stamp
         .status
@@ -79,38 +80,34 @@ fn about(letter: &Letter) -> String {
         .group
         .as_deref()
         .map_or_else(String::new, |group| format!(", group {group}"));
+    let mut headers = content.headers.iter().rev();
+    let detail = headers.find(|(name, _)| name == b"outflow.detail");
+    let detail = detail.and_then(|(_, value)| value.as_deref());
     format!(
-        "record    {}, {}\nrefused   by the sink {}{group}\nreason    {}{status}\nreplayed  {}\n",
+        "record    {}, {}\nrefused   by the sink {}{group}\nreason    {}{status}\ndetail    {}\nreplayed  {}\n",
         coordinates(stamp),
         time(letter.timestamp_ms),
         printable(&stamp.sink),
         printable(&stamp.reason),
+        in_line(detail.unwrap_or_default(), most),
         if letter.is_replayed { "yes" } else { "no" },
     )
 }
 
-/// Headers, key and value; the detail stands among the headers that outflow has written.
-fn contents(content: &Content, most: usize) -> String {
-    let (stamped, own): (Vec<_>, Vec<_>) = content
-        .headers
-        .iter()
-        .partition(|(name, _)| is_stamped(name));
+/// Headers, key and value; without the headers that say where a letter comes from, if that was shown.
+fn contents(content: &Content, is_shown: bool, most: usize) -> String {
     let mut text = String::new();
-    for (title, headers) in [
-        ("headers of the record", own),
-        ("headers of the letter", stamped),
-    ] {
-        if headers.is_empty() {
-            continue;
+    let headers = content.headers.iter();
+    let headers = headers.filter(|(name, _)| !is_shown || !is_stamped(name));
+    for (number, (name, value)) in headers.enumerate() {
+        if number == 0 {
+            text.push_str("\nheaders\n");
         }
-        text.push_str(&format!("\n{title}\n"));
-        for (name, value) in headers {
-            let value = match value {
-                Some(value) => in_line(value, most),
-                None => "null".to_owned(),
-            };
-            text.push_str(&format!("  {} = {value}\n", in_line(name, most)));
-        }
+        let value = match value {
+            Some(value) => in_line(value, most),
+            None => "null".to_owned(),
+        };
+        text.push_str(&format!("  {} = {value}\n", in_line(name, most)));
     }
     text.push_str(&field("key", content.key.as_deref(), most));
     text.push_str(&field("value", content.value.as_deref(), most));
