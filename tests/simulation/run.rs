@@ -183,7 +183,7 @@ impl Run {
             if now > end {
                 return Err(format!(
                     "I5: not done long after the last fault: {}",
-                    left.join("; ")
+                    self.describe(&left)
                 ));
             }
         }
@@ -196,27 +196,33 @@ impl Run {
         self.end()
     }
 
-    /// What still isn't delivered and committed.
-    fn left(&self) -> Vec<String> {
+    /// The partitions that still aren't delivered and committed.
+    fn left(&self) -> Vec<usize> {
+        let mut world = lock(&self.world);
+        let given_up: Vec<usize> = match world.plan.person {
+            true => Vec::new(),
+            false => {
+                let partitions = self.nodes.iter().flat_map(Node::partitions);
+                let stuck = partitions.filter(|status| status.state == PartitionState::Quarantined);
+                stuck.map(|status| status.partition as usize).collect()
+            }
+        };
+        let all = 0..world.plan.partitions;
+        all.filter(|p| !world.is_complete(*p) && !given_up.contains(p))
+            .collect()
+    }
+
+    /// What these partitions are waiting for.
+    fn describe(&self, left: &[usize]) -> String {
         let partitions: Vec<_> = self.nodes.iter().flat_map(Node::partitions).collect();
         let world = lock(&self.world);
-        let given_up = |p: usize| {
-            let mut of_p = partitions
-                .iter()
-                .filter(|status| status.partition == p as i32);
-            !world.plan.person && of_p.any(|status| status.state == PartitionState::Quarantined)
-        };
-        let left = (0..world.plan.partitions).filter(|&p| !world.is_complete(p) && !given_up(p));
-        left.map(|p| {
-            let status = partitions
-                .iter()
-                .find(|status| status.partition == p as i32);
-            format!(
-                "partition {p}: {status:?}, not final: {:?}",
-                world.not_final(p, 0, i64::MAX)
-            )
-        })
-        .collect()
+        let words = left.iter().map(|&p| {
+            let mut statuses = partitions.iter();
+            let status = statuses.find(|status| status.partition == p as i32);
+            let not_final = world.not_final(p, 0, i64::MAX);
+            format!("partition {p}: {status:?}, not final: {not_final:?}")
+        });
+        words.collect::<Vec<_>>().join("; ")
     }
 
     /// Promises about everything that was done.

@@ -83,6 +83,8 @@ pub struct Truth {
     pub dropped: BTreeSet<i64>,
     /// Everything below was found final when a commit passed it.
     pub checked: i64,
+    /// Everything below was found final, and what is final stays so: where the next look begins.
+    pub seen_final: i64,
     /// The log was cut off here: what stands from here on was replaced.
     pub truncated_at: Option<i64>,
     /// Why a quarantine is to be expected.
@@ -327,14 +329,17 @@ impl World {
 
     /// A partition whose every record is final, and committed. (A commit that a client sent late can have set
     /// the offset back; then it was committed all the same, and a restart only reads again.)
-    pub fn is_complete(&self, p: usize) -> bool {
+    pub fn is_complete(&mut self, p: usize) -> bool {
+        if let Some(waits) = self.not_final(p, self.truth[p].seen_final, i64::MAX) {
+            self.truth[p].seen_final = waits;
+            return false;
+        }
         let committed = match self.truth[p].truncated_at {
             Some(_) => self.group.committed[p].as_ref().map_or(0, |c| c.offset),
             None => self.truth[p].checked,
         };
         let skipped = |offset: &i64| self.journal.is_skipped(p as i32, *offset);
-        self.not_final(p, 0, i64::MAX).is_none()
-            && (self.truth[p].first.is_some() || self.logs[p].records.is_empty())
+        (self.truth[p].first.is_some() || self.logs[p].records.is_empty())
             && self.logs[p]
                 .records
                 .range(committed..)
