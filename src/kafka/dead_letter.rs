@@ -5,7 +5,8 @@
 //! worker, which has no client before the first letter. Outages are waited out; what can't be had any more, or
 //! will never be taken, is answered with `Corrupt`.
 
-mod headers;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod headers;
 mod reader;
 mod turns;
 mod writer;

@@ -55,6 +55,13 @@ impl World {
         if !self.open_in_sink.contains(&(client, p as i32)) {
             return; // closed, or dead, before it got through
         }
+        // Two would take it from each other for ever: a commit shows that it is ours, or else a person does.
+        let (fixed, commit_sent) = (self.plan.fixed, self.truth[p].commit_sent);
+        let fenced = self.truth[p].fenced.take_if(|(of, _)| *of == client);
+        let may = fenced.is_none_or(|(_, at)| !fixed && commit_sent >= at);
+        self.demand(may, || {
+            format!("partition {p} was taken back from another owner, and nobody said so")
+        });
         if self.goes_wrong(20) {
             self.truth[p].excuse = Some("the sink found something wrong");
             return self.tell_file(client, FileAnswer::Stopped(slot, epoch));
@@ -106,6 +113,16 @@ impl World {
             false => FileAnswer::Done(commit),
         };
         self.tell_file(client, answer);
+    }
+}
+
+/// Whether this answer ends an epoch: what follows isn't heard.
+fn ends(answer: &Answer, of: Slot, in_epoch: Epoch) -> bool {
+    match answer {
+        Answer::Rewind { slot, epoch, .. } | Answer::Stopped { slot, epoch, .. } => {
+            (*slot, *epoch) == (of, in_epoch)
+        }
+        _ => false,
     }
 }
 
@@ -177,6 +194,11 @@ impl SimHdfs {
                     self.answers.push(Answer::Stopped { slot, epoch, why });
                 }
                 FileAnswer::Fenced(slot, epoch) => {
+                    let ends = self.answers.iter().any(|answer| ends(answer, slot, epoch));
+                    if let Some(part) = self.held(slot, epoch).filter(|_| !ends) {
+                        let p = part.p as usize;
+                        world.truth[p].fenced = Some((self.client, world.now));
+                    }
                     let why = Error::fenced("another owner has it");
                     self.answers.push(Answer::Fenced { slot, epoch, why });
                 }

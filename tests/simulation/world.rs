@@ -23,6 +23,14 @@ pub enum Kind {
     Hdfs,
 }
 
+/// What is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    Sink,
+    Kafka,
+    Letters,
+}
+
 /// Everything that a seed decides before it starts.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -44,8 +52,10 @@ pub struct Plan {
     pub faults_ms: u64,
     pub fault_every_ms: u64,
     pub trouble: u64,
-    /// One outage of the sink lasts hours.
-    pub long_outage: bool,
+    /// One outage lasts an hour.
+    pub long_outage: Option<Down>,
+    /// There is no group: each worker has its partitions for good.
+    pub fixed: bool,
 }
 
 /// Something that happens at a moment, whoever is asleep or dead by then.
@@ -94,6 +104,10 @@ pub struct Truth {
     pub log_end: Option<i64>,
     pub last_attempt: u64,
     pub files: Vec<Vec<i64>>,
+    /// Who was told, and when, that another owner has it, and hasn't given it back since.
+    pub fenced: Option<(u64, u64)>,
+    /// When the newest commit that the group took was sent.
+    pub commit_sent: u64,
 }
 
 pub struct World {
@@ -172,6 +186,20 @@ impl World {
 
     pub fn instant(&self) -> Instant {
         self.start + Duration::from_millis(self.now)
+    }
+
+    /// An outage lasts that long, unless a longer one goes on.
+    pub fn go_down(&mut self, what: Down, until: u64) {
+        let before = match what {
+            Down::Sink => &mut self.sink_down_until,
+            Down::Letters => &mut self.letters_down_until,
+            Down::Kafka => &mut self.kafka_down_until,
+        };
+        *before = until.max(*before);
+        // A broker that is away doesn't miss anybody.
+        for member in self.group.members.values_mut() {
+            member.last_seen = member.last_seen.max(self.kafka_down_until);
+        }
     }
 
     /// Remembers the first thing that went wrong.

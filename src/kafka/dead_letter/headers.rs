@@ -9,7 +9,7 @@ const LONGEST: usize = 1_024;
 
 /// The record's own headers as they were, then Kafka Connect's, so that existing tools understand the topic,
 /// then ours. A record that was a dead letter before has some of these names already: the last one counts.
-pub(super) fn with_reason(own: Headers, letter: &Letter, sink: &str, worker: usize) -> Headers {
+pub fn with_reason(own: Headers, letter: &Letter, sink: &str, worker: usize) -> Headers {
     let Letter {
         partition,
         offset,
