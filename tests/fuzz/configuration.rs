@@ -36,6 +36,7 @@ pub const WORDS: &[&str] = &[
     "password_env = \"SECRET\"\n",
     "api_key_file = \"/secret\"\n",
     "password = \"Ca9nary\"\n",
+    "password =\nCa9nary==\n",
     "\"sasl.password\" = { file = \"/secret\" }\n",
     "\"sasl.password\" = { env = \"SECRET\" }\n",
     "\"sasl.password\" = \"Ca9nary\"\n",
@@ -195,13 +196,10 @@ fn check_problems(problems: &Problems, input: &str, least: Severity) {
 /// Whether a secret isn't shown, unless the input wrote it where anything may stand.
 fn is_discreet(shown: &str, input: &str) -> bool {
     let belongs = |line: &str| {
-        let key = line
-            .split('=')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .trim_matches('"');
-        ["password", "sasl.password"].contains(&key) || line.contains("://u:Ca9nary@")
+        let key = line.split('=').next().unwrap_or_default();
+        let key = key.trim().trim_matches('"');
+        let is_bare = line.trim().trim_end_matches('=') == SECRET && line.contains("==");
+        ["password", "sasl.password"].contains(&key) || line.contains("://u:Ca9nary@e:") || is_bare
     };
     let is_elsewhere = input
         .lines()

@@ -4,16 +4,17 @@
 #   tests/mutants/run.sh              every mutant
 #   tests/mutants/run.sh NAME...      these
 #
-# A patch lies in the folder of the test that has to catch it: simulation/ (or else the step tables of the
-# control and the tracker), commit_log_model/, fuzz/. One is built while those before it are tested. For each it
-# says what caught it. Exit code 1 if one survives, or doesn't fit the code any more.
+# A patch lies in the folder of the test that has to catch it: simulation/, step_tables/ (those of the control
+# and the tracker), commit_log_model/, fuzz/; what stands before a dot in its name narrows that down. One is built
+# while those before it are tested. For each it says what caught it. Exit code 1 if one survives, or doesn't fit
+# the code any more, or if a test fails without one.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 mutants=$root/tests/mutants
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 export RUST_BACKTRACE=0 CARGO_PROFILE_DEV_DEBUG=0
-export OUTFLOW_SIM_SEEDS=${OUTFLOW_SIM_SEEDS:-2000} OUTFLOW_FUZZ_SECONDS=${OUTFLOW_FUZZ_SECONDS:-20}
+export OUTFLOW_SIM_SEEDS=${OUTFLOW_SIM_SEEDS:-2000} OUTFLOW_FUZZ_SECONDS=${OUTFLOW_FUZZ_SECONDS:-30}
 work=$CARGO_TARGET_DIR/mutants
 limit=${MUTANT_TIMEOUT:-300}
 jobs=$(nproc)
@@ -61,22 +62,24 @@ tree_of() { # folder of the patch
 
 # What cargo builds for a folder, and which of its tests are run.
 target_of() { [ "$1" = step_tables ] && echo --lib || echo "--test $1"; }
-filter_of() {
+filter_of() { # folder/name
     case $1 in
-    simulation) echo every_promise ;;
-    step_tables) echo pipeline::control offsets ;;
-    commit_log_model) echo holds ;;
+    */*.*) echo "${1#*/}" | cut -d . -f 1 ;;
+    simulation/*) echo every_promise ;;
+    step_tables/*) echo pipeline::control offsets ;;
+    *) echo holds:: ;;
     esac
 }
 
 # Tests a program beside what goes on; its exit code stands in a file then.
-run() { # folder, program
+run() { # folder/name
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
     (
-        code=0
-        timeout "$limit" "$2" $(filter_of "$1") >"$2.out" 2>&1 || code=$?
-        echo "$code" >"$2.code"
-        [ "$1/unbroken" = "${2#"$work"/run/}" ] || verdict "${2#"$work"/run/}"
+        program=$work/run/$1 code=0
+        timeout "$limit" "$program" $(filter_of "$1") >"$program.out" 2>&1 || code=$?
+        rm "$program"
+        echo "$code" >"$program.code"
+        [ "${1#*/}" = unbroken ] || verdict "$1"
     ) &
 }
 
@@ -108,22 +111,27 @@ for folder in $(printf '%s\n' "${names[@]%/*}" | sort -u); do
     fi
     # A test that fails anyway proves nothing.
     build "$tree" "$(target_of "$folder")" "$work/run/$folder/unbroken"
-    run "$folder" "$work/run/$folder/unbroken"
+    run "$folder/unbroken"
     for name in "${names[@]}"; do
         [ "${name%/*}" = "$folder" ] || continue
         patch --quiet --directory="$tree" --strip=1 <"$mutants/$name.patch"
         build "$tree" "$(target_of "$folder")" "$work/run/$name"
         patch --quiet --directory="$tree" --strip=1 --reverse <"$mutants/$name.patch"
-        run "$folder" "$work/run/$name"
+        run "$name"
     done
 done
 wait
 
-bad=$(grep -Lx 101 $(printf "$work/run/%s.code\n" "${names[@]}") || true)
-bad+=$(grep -Lx 0 "$work"/run/*/unbroken.code || true)
-[ -z "$bad" ] || {
+bad=()
+code() { cat "$work/run/$1.code" 2>/dev/null || true; }
+for name in "${names[@]}"; do [ "$(code "$name")" = 101 ] || bad+=("$name"); done
+for folder in "$work"/run/*/; do
+    folder=$(basename "$folder")
+    [ "$(code "$folder/unbroken")" = 0 ] || bad+=("$folder without a mutant")
+done
+[ ${#bad[@]} -eq 0 ] || {
     echo "not as it should be:"
-    echo "$bad" | sed "s|^$work/run/|  |; s|\.code$||"
+    printf '  %s\n' "${bad[@]}"
     exit 1
 }
 echo "${#names[@]} mutants, all caught"
