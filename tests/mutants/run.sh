@@ -42,6 +42,11 @@ log_alone() { # directory
     printf 'pub mod error;\npub mod offsets;\npub mod sinks { pub mod hdfs { pub mod log; } }\n' >"$1/src/lib.rs"
 }
 
+# What only wires the rest isn't needed either.
+parsers_alone() { # directory
+    sed --in-place --regexp-extended '/^pub mod (cli|logging|service);/d' "$1/src/lib.rs"
+}
+
 # Builds a test in a tree and puts its program where it stays.
 build() { # tree, target (as cargo names it), program
     local log=$3.log
@@ -56,7 +61,7 @@ tree_of() { # folder of the patch
     case $1 in
     simulation | step_tables) echo pipeline ;;
     commit_log_model) echo log ;;
-    *) echo whole ;;
+    *) echo parsers ;;
     esac
 }
 
@@ -71,12 +76,20 @@ filter_of() { # folder/name
     esac
 }
 
+# Without a mutant: all that its neighbours are held against.
+filters_of() { # folder/name
+    [ "${1#*/}" = unbroken ] || { filter_of "$1" && return; }
+    for name in "${names[@]}"; do
+        [ "${name%/*}" != "${1%/*}" ] || filter_of "$name"
+    done | sort -u
+}
+
 # Tests a program beside what goes on; its exit code stands in a file then.
 run() { # folder/name
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
     (
         program=$work/run/$1 code=0
-        timeout "$limit" "$program" $(filter_of "$1") >"$program.out" 2>&1 || code=$?
+        timeout "$limit" "$program" $(filters_of "$1") >"$program.out" 2>&1 || code=$?
         rm "$program"
         echo "$code" >"$program.code"
         [ "${1#*/}" = unbroken ] || verdict "$1"
@@ -101,13 +114,13 @@ else
 fi
 names=("${names[@]%.patch}")
 
-rm -rf "$work/run" "$work/pipeline" "$work/log" "$work/whole"
+rm -rf "$work/run" "$work/pipeline" "$work/log" "$work/parsers"
 for folder in $(printf '%s\n' "${names[@]%/*}" | sort -u); do
     mkdir -p "$work/run/$folder"
     tree=$work/$(tree_of "$folder")
     if [ ! -d "$tree" ]; then
         copy "$tree"
-        [ "$(tree_of "$folder")" = whole ] || "$(tree_of "$folder")_alone" "$tree"
+        "$(tree_of "$folder")_alone" "$tree"
     fi
     # A test that fails anyway proves nothing.
     build "$tree" "$(target_of "$folder")" "$work/run/$folder/unbroken"
