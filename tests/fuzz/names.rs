@@ -100,12 +100,16 @@ fn paths(topic: &str, stamp: Option<i64>, rest: &[&[u8]]) {
     for at in 0..pairs.len().min(4) {
         let (mut other, value) = (pairs.clone(), pairs[at].1);
         let longer = [value.unwrap_or_default(), b"x"].concat();
+        let escaped = value.and_then(<[u8]>::split_first).map(|(first, rest)| {
+            let first = format!("%{first:02X}");
+            [first.as_bytes(), rest].concat()
+        });
         let others = [
             None,
             Some(&b""[..]),
-            Some(b"%"),
             Some(b"__EMPTY__"),
             Some(&longer),
+            escaped.as_deref(),
         ];
         for with in others.into_iter().chain([rest.first().copied()]) {
             other[at].1 = with;

@@ -55,13 +55,6 @@ impl World {
         if !self.open_in_sink.contains(&(client, p as i32)) {
             return; // closed, or dead, before it got through
         }
-        // Two would take it from each other for ever: a commit shows that it is ours, or else a person does.
-        let (fixed, commit_sent) = (self.plan.fixed, self.truth[p].commit_sent);
-        let fenced = self.truth[p].fenced.take_if(|(of, _)| *of == client);
-        let may = fenced.is_none_or(|(_, at)| !fixed && commit_sent >= at);
-        self.demand(may, || {
-            format!("partition {p} was taken back from another owner, and nobody said so")
-        });
         if self.goes_wrong(20) {
             self.truth[p].excuse = Some("the sink found something wrong");
             return self.tell_file(client, FileAnswer::Stopped(slot, epoch));
@@ -166,6 +159,15 @@ impl SimHdfs {
         self.parts.get_mut(&slot).filter(|part| part.epoch == epoch)
     }
 
+    /// What is said next ends this epoch, unless that was said already.
+    fn bar(&mut self, world: &mut World, slot: Slot, epoch: Epoch, until_commit: bool) {
+        let ended = self.answers.iter().any(|answer| ends(answer, slot, epoch));
+        let client = self.client;
+        if let Some(part) = self.held(slot, epoch).filter(|_| !ended) {
+            world.bar(client, part.p, until_commit);
+        }
+    }
+
     fn num_reading(&self) -> usize {
         self.parts.values().filter(|part| part.reading).count()
     }
@@ -190,15 +192,12 @@ impl SimHdfs {
                     });
                 }
                 FileAnswer::Stopped(slot, epoch) => {
+                    self.bar(world, slot, epoch, false);
                     let why = Error::corrupt("what was found there can't be");
                     self.answers.push(Answer::Stopped { slot, epoch, why });
                 }
                 FileAnswer::Fenced(slot, epoch) => {
-                    let ends = self.answers.iter().any(|answer| ends(answer, slot, epoch));
-                    if let Some(part) = self.held(slot, epoch).filter(|_| !ends) {
-                        let p = part.p as usize;
-                        world.truth[p].fenced = Some((self.client, world.now));
-                    }
+                    self.bar(world, slot, epoch, !world.plan.fixed);
                     let why = Error::fenced("another owner has it");
                     self.answers.push(Answer::Fenced { slot, epoch, why });
                 }
@@ -333,6 +332,7 @@ impl Sink for SimHdfs {
             draining: false,
         };
         self.parts.insert(assignment.slot, part);
+        world.comes_back(self.client, p);
         world.open_in_sink.insert((self.client, p));
         world.taken.remove(&(self.client, p));
         world.after(10, 200, Effect::Fence(self.client, assignment));

@@ -321,7 +321,7 @@ impl Run {
                 if due <= now {
                     self.releases.remove(&status.partition);
                     mend(world, p);
-                    world.truth[p].fenced = None;
+                    world.truth[p].barred = None;
                     node.release(status.partition);
                 }
             }

@@ -412,8 +412,8 @@ impl Source for SimSource {
             }
             let closed = !world.open_in_sink.contains(&(self.client, p));
             world.taken.remove(&(self.client, p));
-            let fenced = &mut world.truth[p as usize].fenced;
-            fenced.take_if(|(of, _)| *of == self.client);
+            let barred = &mut world.truth[p as usize].barred;
+            barred.take_if(|barred| barred.client == self.client);
             world.demand(closed, || {
                 format!("partition {p} is released, but open in the sink")
             });

@@ -104,10 +104,19 @@ pub struct Truth {
     pub log_end: Option<i64>,
     pub last_attempt: u64,
     pub files: Vec<Vec<i64>>,
-    /// Who was told, and when, that another owner has it, and hasn't given it back since.
-    pub fenced: Option<(u64, u64)>,
+    /// Who was told that it may not go on by itself, and hasn't given it back since.
+    pub barred: Option<Barred>,
     /// When the newest commit that the group took was sent.
     pub commit_sent: u64,
+}
+
+/// A client that was told to stop with a partition: a person's word is needed; or, if another owner has it in the
+/// sink, a commit that the group takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Barred {
+    pub client: u64,
+    pub at: u64,
+    pub until_commit: bool,
 }
 
 pub struct World {
@@ -319,6 +328,27 @@ impl World {
             RejectedPolicy::Quarantine => false,
         };
         self.demand(is_final, || format!("{offset} is settled, but isn't final"));
+    }
+
+    /// The sink has told a client to stop with a partition.
+    pub fn bar(&mut self, client: u64, p: i32, until_commit: bool) {
+        let at = self.now;
+        self.truth[p as usize].barred = Some(Barred {
+            client,
+            at,
+            until_commit,
+        });
+    }
+
+    /// A client opens a partition in the sink.
+    pub fn comes_back(&mut self, client: u64, p: i32) {
+        let truth = &mut self.truth[p as usize];
+        let barred = truth.barred.take_if(|barred| barred.client == client);
+        let commit_sent = truth.commit_sent;
+        let may = barred.is_none_or(|barred| barred.until_commit && commit_sent >= barred.at);
+        self.demand(may, || {
+            format!("partition {p} is opened again by itself, after {barred:?}")
+        });
     }
 
     /// A client is gone, with everything that it held.
