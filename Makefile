@@ -1,28 +1,41 @@
 # make demo   the whole story on real servers; DEMO_SECONDS=60, KEEP=1 stays up, PORTS=21000 other ports
 # make test   everything: set-up, format, lints, all tests against real servers
 # make lint   format and lints
-# make mutants  breaks the pipeline on purpose and demands that its tests notice (slow)
+# make mutants  breaks outflow on purpose, a patch at a time, and demands that its tests notice
+# make fuzz     feeds what others send to all that reads it; MINUTES=10, TARGET=configuration that one alone, SEED=n
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
 
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO := cargo
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILD := $(or $(CARGO_TARGET_DIR),target)
 
 DEMO_SECONDS ?= 60
 KEEP ?=
 PORTS ?=
+MINUTES ?= 10
+TARGET ?=
+SEED ?= 1
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test lint build mutants bench-rebalance setup
+.PHONY: demo test beside lint build mutants fuzz bench-rebalance setup
 
 demo: build
-	@exec $(TARGET)/release/testbed demo
+	@exec $(BUILD)/release/testbed demo
 
-# The tests of one file share one set of servers and take turns on it; files run one after another.
+# The tests of one file share one set of servers and take turns on it; files run one after another. They wait more
+# than they work: what takes only time of the processor runs beside them, when they leave it some.
 test: lint
-	$(CARGO) test --workspace --locked --no-fail-fast
+	$(CARGO) test --workspace --locked --no-run
+	@nice -n 19 $(MAKE) --no-print-directory beside >$(BUILD)/beside.log 2>&1 & beside=$$!; code=0; \
+	$(CARGO) test --workspace --locked --no-fail-fast || code=1; \
+	wait $$beside || code=1; echo 'beside these:'; cat $(BUILD)/beside.log; exit $$code
+
+# A minute for each that reads what others send, and the mutants.
+beside:
+	OUTFLOW_FUZZ_SECONDS=60 $(CARGO) test --locked --test fuzz -- --nocapture
+	@tests/mutants/run.sh
 
 lint: setup
 	$(CARGO) fmt --all --check
@@ -31,8 +44,12 @@ lint: setup
 mutants: setup
 	@tests/mutants/run.sh
 
+fuzz: setup
+	OUTFLOW_FUZZ_SECONDS=$$(( $(MINUTES) * 60 )) OUTFLOW_FUZZ_SEED=$(SEED) \
+	$(CARGO) test --locked --test fuzz -- --nocapture $(TARGET)
+
 bench-rebalance: build
-	@exec $(TARGET)/release/testbed bench-rebalance
+	@exec $(BUILD)/release/testbed bench-rebalance
 
 build: setup
 	$(CARGO) build --release --locked --workspace --bins

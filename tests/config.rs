@@ -785,6 +785,23 @@ fn secrets_never_come_out() {
     assert!(!format!("{broken}{broken:?}").contains(CANARY), "{broken}");
 }
 
+/// Found by fuzzing: a line that isn't TOML was shown up to its first `=`, and base64 ends with one.
+#[test]
+fn a_secret_on_a_line_of_its_own_is_not_shown() {
+    for line in ["YzRuNHJ5==", "https://u:YzRuNHJ5@es:9200?a=1"] {
+        let text = format!("{KAFKA}[elasticsearch]\npassword =\n{line}\n");
+        let problems = Machine::with(&text).load(&[]).expect_err("not TOML");
+        assert!(
+            !format!("{problems}{problems:?}").contains("YzRuNHJ5"),
+            "{problems}"
+        );
+        let lines = said(&problems);
+        assert!(lines.iter().any(|line| line.starts_with("6:")), "{lines:?}");
+    }
+    let known = Machine::with("workers = = 3\n").load(&[]).expect_err("not");
+    assert!(known.to_string().contains("1 | workers = …"), "{known}");
+}
+
 #[test]
 fn control_characters_of_a_file_dont_reach_the_terminal() {
     let text = "name = \"\\u001b[2J\"\n\"\\u001b]0;x\\u0007\" = 1\n";

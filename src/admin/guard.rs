@@ -41,7 +41,13 @@ impl Guard {
         }
     }
 
-    fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Trust, Refusal> {
+    /// What a request may see, or why it is refused.
+    pub fn judge(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Trust, Refusal> {
         let is_local = self.address.is_loopback();
         if is_local && !self.is_our_name(host(headers).unwrap_or_default()) {
             return Err((

@@ -11,7 +11,8 @@
 
 mod collector;
 mod exposition;
-mod guard;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod guard;
 pub mod health;
 mod serve;
 

@@ -117,6 +117,12 @@ pub fn read(file: &Path, text: &str, kind: FileKind, problems: &mut Problems) ->
     reader.out
 }
 
+/// Whether a key has this name, with its section or without.
+fn is_name(name: &str) -> bool {
+    let mut keys = KEYS.iter();
+    keys.any(|key| key.path == name || key.name() == name)
+}
+
 struct Reader<'a> {
     file: PathBuf,
     text: &'a str,
@@ -267,14 +273,13 @@ impl Reader<'_> {
         })
     }
 
-    /// A line that isn't TOML is shown as far as its first `=`.
+    /// A line that isn't TOML is shown as far as its first `=`, if a key's name stands before that: anything else
+    /// may be a piece of a secret, whose base64 ends with `=`, too.
     fn place_of_syntax(&self, span: Span) -> Place {
         let (line, column, text) = self.locate(span.start);
-        let shown = text.split_inclusive('=').next().unwrap_or_default();
-        let shown = if shown.len() < text.len() {
-            format!("{} …", printable(shown))
-        } else {
-            String::new()
+        let shown = match text.split_once('=') {
+            Some((name, _)) if is_name(name.trim()) => format!("{}= …", printable(name)),
+            _ => String::new(),
         };
         let snippet = (!shown.is_empty()).then(|| Snippet {
             start: (column - 1).min(shown.chars().count().saturating_sub(1)),

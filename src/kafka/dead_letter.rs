@@ -5,7 +5,8 @@
 //! worker, which has no client before the first letter. Outages are waited out; what can't be had any more, or
 //! will never be taken, is answered with `Corrupt`.
 
-mod headers;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod headers;
 pub(super) mod reader;
 mod turns;
 mod writer;
@@ -15,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::headers::{From, with_reason};
+use self::headers::{RefusedBy, with_reason};
 use self::reader::{Learned, Reader, Said};
 use self::turns::Turns;
 use self::writer::{Outcome, Sealed, Writer};
@@ -287,7 +288,7 @@ impl Office {
                     return;
                 };
                 let own = std::mem::take(&mut record.headers);
-                let from = From {
+                let from = RefusedBy {
                     sink: &self.sink,
                     group: &self.settings.group_id,
                     worker: self.worker,

@@ -20,7 +20,8 @@
 pub mod circuit;
 pub mod elasticsearch;
 pub mod hdfs;
-mod value;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod value;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,60 +1,150 @@
 #!/usr/bin/env bash
-# Breaks the pipeline on purpose, one patch at a time, in a copy of the tree, and demands that the tests notice.
+# Breaks outflow on purpose, one patch at a time, in a copy of the tree, and demands that the tests notice.
 #
 #   tests/mutants/run.sh              every mutant
 #   tests/mutants/run.sh NAME...      these
 #
-# For each it says who caught it: the simulation, or else the step tables of the control and the tracker. Exit
-# code 1 if one survives both. Slow (a build for each), so it is not part of `make test`.
+# A patch lies in the folder of the test that has to catch it: simulation/, step_tables/ (those of the control
+# and the tracker), commit_log_model/, fuzz/; what stands before a dot in its name narrows that down. One is built
+# while those before it are tested. For each it says what caught it. Exit code 1 if one survives, or doesn't fit
+# the code any more, or if a test fails without one.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
+mutants=$root/tests/mutants
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
-export OUTFLOW_SIM_SEEDS=${OUTFLOW_SIM_SEEDS:-3000} RUST_BACKTRACE=0 CARGO_PROFILE_DEV_DEBUG=0
-tree=$CARGO_TARGET_DIR/mutants
-log=$CARGO_TARGET_DIR/mutants.log
-limit=${MUTANT_TIMEOUT:-900}
+export RUST_BACKTRACE=0 CARGO_PROFILE_DEV_DEBUG=0
+export OUTFLOW_SIM_SEEDS=${OUTFLOW_SIM_SEEDS:-2000} OUTFLOW_FUZZ_SECONDS=${OUTFLOW_FUZZ_SECONDS:-5}
+work=$CARGO_TARGET_DIR/mutants
+limit=${MUTANT_TIMEOUT:-300}
+jobs=$(nproc)
 
-# A fresh copy, every file newer than what was built from an earlier one.
-rm -rf "$tree" && mkdir -p "$tree"
-(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null --create --files-from=-) |
-    tar --extract --touch --directory="$tree"
+# A fresh copy, every file newer than what was built from an earlier one. The testbed isn't used: its manifest
+# stays, so that all dependencies are those that were built for the tests already.
+copy() { # directory
+    mkdir -p "$1"
+    (cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null --create --files-from=-) |
+        tar --extract --touch --directory="$1"
+    rm -rf "$1"/testbed/src/* "$1"/testbed/tests
+    touch "$1/testbed/src/lib.rs"
+    sed --in-place 's/^name = "outflow"$/&\nautobins = false/' "$1/Cargo.toml"
+}
 
 # The pipeline knows no sink, client or option, so it is built alone: a build takes seconds.
-sed --in-place 's/^name = "outflow"$/&\nautobins = false/' "$tree/Cargo.toml"
-sed --in-place --regexp-extended '/^pub mod (admin|agent|check|cli|kafka|logging|service);/d' "$tree/src/lib.rs"
-sed --in-place --regexp-extended '/^pub mod (elasticsearch|hdfs);/d' "$tree/src/sinks/mod.rs"
-echo 'pub mod settings;' >"$tree/src/config/mod.rs"
+pipeline_alone() { # directory
+    sed --in-place --regexp-extended '/^pub mod (admin|agent|check|cli|kafka|logging|service);/d' "$1/src/lib.rs"
+    sed --in-place --regexp-extended '/^pub mod (elasticsearch|hdfs);/d' "$1/src/sinks/mod.rs"
+    echo 'pub mod settings;' >"$1/src/config/mod.rs"
+}
 
-mutate() { patch --quiet --directory="$tree" --strip=1 "$@" <"$root/tests/mutants/$name.patch"; }
+# The commit log knows nothing but offsets and errors.
+log_alone() { # directory
+    printf 'pub mod error;\npub mod offsets;\npub mod sinks { pub mod hdfs { pub mod log; } }\n' >"$1/src/lib.rs"
+}
 
-tests() { (cd "$tree" && timeout "$limit" cargo test --quiet --locked -p outflow "$@") >"$log" 2>&1; }
+# What only wires the rest isn't needed either.
+parsers_alone() { # directory
+    sed --in-place --regexp-extended '/^pub mod (cli|logging|service);/d' "$1/src/lib.rs"
+}
 
-if [ $# -gt 0 ]; then names=("$@"); else
+# Builds a test in a tree and puts its program where it stays.
+build() { # tree, target (as cargo names it), program
+    local log=$3.log
+    (cd "$1" && cargo test --quiet --locked -p outflow $2 --no-run --message-format=json) >"$log.json" 2>"$log" || {
+        jq -r 'select(.message) | .message.rendered' "$log.json" 2>/dev/null || cat "$log.json" "$log"
+        return 1
+    }
+    cp "$(grep -o '"executable":"[^"]*"' "$log.json" | tail -n 1 | cut -d '"' -f 4)" "$3"
+}
+
+tree_of() { # folder of the patch
+    case $1 in
+    simulation | step_tables) echo pipeline ;;
+    commit_log_model) echo log ;;
+    *) echo parsers ;;
+    esac
+}
+
+# What cargo builds for a folder, and which of its tests are run.
+target_of() { [ "$1" = step_tables ] && echo --lib || echo "--test $1"; }
+filter_of() { # folder/name
+    case $1 in
+    */*.*) echo "${1#*/}" | cut -d . -f 1 ;;
+    simulation/*) echo every_promise ;;
+    step_tables/*) echo pipeline::control offsets ;;
+    *) echo holds:: ;;
+    esac
+}
+
+# Without a mutant: all that its neighbours are held against.
+filters_of() { # folder/name
+    [ "${1#*/}" = unbroken ] || { filter_of "$1" && return; }
+    for name in "${names[@]}"; do
+        [ "${name%/*}" != "${1%/*}" ] || filter_of "$name"
+    done | sort -u
+}
+
+# Tests a program beside what goes on; its exit code stands in a file then.
+run() { # folder/name
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+    (
+        program=$work/run/$1 code=0
+        timeout "$limit" "$program" $(filters_of "$1") >"$program.out" 2>&1 || code=$?
+        rm "$program"
+        echo "$code" >"$program.code"
+        [ "${1#*/}" = unbroken ] || verdict "$1"
+    ) &
+}
+
+verdict() { # folder/name
+    local out=$work/run/$1.out found
+    found=$(grep -m1 -oE '^seed [0-9]+: .{0,110}' "$out" || grep -m1 -A1 panicked "$out" | tail -n 1 | cut -c 1-120 || true)
+    case $(cat "$work/run/$1.code") in
+    0) echo "$1: SURVIVES" ;;
+    101) echo "$1: caught ($found)" ;;
+    *) echo "$1: NO VERDICT, see $out" ;;
+    esac
+}
+
+if [ $# -gt 0 ]; then
     names=()
-    for patch in "$root"/tests/mutants/*.patch; do names+=("$(basename "$patch" .patch)"); done
+    for name in "$@"; do names+=("$(cd "$mutants" && echo */"${name#*/}".patch)"); done
+else
+    mapfile -t names < <(cd "$mutants" && echo */*.patch | tr ' ' '\n')
 fi
+names=("${names[@]%.patch}")
 
-survivors=()
-for name in "${names[@]}"; do
-    mutate
-    if ! tests --test simulation --no-run; then
-        echo "$name: doesn't compile, mend the patch:"
-        cat "$log"
-        exit 1
+rm -rf "$work/run" "$work/pipeline" "$work/log" "$work/parsers"
+for folder in $(printf '%s\n' "${names[@]%/*}" | sort -u); do
+    mkdir -p "$work/run/$folder"
+    tree=$work/$(tree_of "$folder")
+    if [ ! -d "$tree" ]; then
+        copy "$tree"
+        "$(tree_of "$folder")_alone" "$tree"
     fi
-    if ! tests --test simulation; then
-        found=$(grep -m1 -oE '^seed [0-9]+: .{0,110}' "$log" || grep -m1 panicked "$log" || echo "no verdict within $limit s")
-        echo "$name: caught by the simulation ($found)"
-    elif ! tests --lib pipeline::control || ! tests --lib offsets; then
-        echo "$name: caught by the step tables"
-    else
-        echo "$name: SURVIVES"
-        survivors+=("$name")
-    fi
-    mutate --reverse
+    # A test that fails anyway proves nothing.
+    build "$tree" "$(target_of "$folder")" "$work/run/$folder/unbroken"
+    run "$folder/unbroken"
+    for name in "${names[@]}"; do
+        [ "${name%/*}" = "$folder" ] || continue
+        patch --quiet --directory="$tree" --strip=1 <"$mutants/$name.patch"
+        build "$tree" "$(target_of "$folder")" "$work/run/$name"
+        patch --quiet --directory="$tree" --strip=1 --reverse <"$mutants/$name.patch"
+        run "$name"
+    done
 done
-[ ${#survivors[@]} -eq 0 ] || {
-    echo "survivors: ${survivors[*]}"
+wait
+
+bad=()
+code() { cat "$work/run/$1.code" 2>/dev/null || true; }
+for name in "${names[@]}"; do [ "$(code "$name")" = 101 ] || bad+=("$name"); done
+for folder in "$work"/run/*/; do
+    folder=$(basename "$folder")
+    [ "$(code "$folder/unbroken")" = 0 ] || bad+=("$folder without a mutant")
+done
+[ ${#bad[@]} -eq 0 ] || {
+    echo "not as it should be:"
+    printf '  %s\n' "${bad[@]}"
     exit 1
 }
+echo "${#names[@]} mutants, all caught"

@@ -270,6 +270,7 @@ impl SimElastic {
                 answers.push(Answer::Pause { slot, epoch });
             } else if world.goes_wrong(1) {
                 world.truth[part.p as usize].excuse = Some("the sink found something wrong");
+                world.bar(self.client, part.p, false);
                 let why = Error::misconfigured("the index is closed");
                 answers.push(Answer::Stopped { slot, epoch, why });
             } else if world.goes_wrong(1) {
@@ -307,6 +308,7 @@ impl Sink for SimElastic {
             format!("slot {:?} is opened twice", assignment.slot)
         });
         let key = (self.client, p);
+        world.comes_back(self.client, p);
         let first = world.open_in_sink.insert(key);
         world.taken.remove(&key);
         world.demand(first, || format!("partition {p} is opened twice"));

@@ -109,6 +109,16 @@ impl World {
     }
 }
 
+/// Whether this answer ends an epoch: what follows isn't heard.
+fn ends(answer: &Answer, of: Slot, in_epoch: Epoch) -> bool {
+    match answer {
+        Answer::Rewind { slot, epoch, .. } | Answer::Stopped { slot, epoch, .. } => {
+            (*slot, *epoch) == (of, in_epoch)
+        }
+        _ => false,
+    }
+}
+
 struct Part {
     p: i32,
     epoch: Epoch,
@@ -149,6 +159,15 @@ impl SimHdfs {
         self.parts.get_mut(&slot).filter(|part| part.epoch == epoch)
     }
 
+    /// What is said next ends this epoch, unless that was said already.
+    fn bar(&mut self, world: &mut World, slot: Slot, epoch: Epoch, until_commit: bool) {
+        let ended = self.answers.iter().any(|answer| ends(answer, slot, epoch));
+        let client = self.client;
+        if let Some(part) = self.held(slot, epoch).filter(|_| !ended) {
+            world.bar(client, part.p, until_commit);
+        }
+    }
+
     fn num_reading(&self) -> usize {
         self.parts.values().filter(|part| part.reading).count()
     }
@@ -173,10 +192,12 @@ impl SimHdfs {
                     });
                 }
                 FileAnswer::Stopped(slot, epoch) => {
+                    self.bar(world, slot, epoch, false);
                     let why = Error::corrupt("what was found there can't be");
                     self.answers.push(Answer::Stopped { slot, epoch, why });
                 }
                 FileAnswer::Fenced(slot, epoch) => {
+                    self.bar(world, slot, epoch, !world.plan.fixed);
                     let why = Error::fenced("another owner has it");
                     self.answers.push(Answer::Fenced { slot, epoch, why });
                 }
@@ -311,6 +332,7 @@ impl Sink for SimHdfs {
             draining: false,
         };
         self.parts.insert(assignment.slot, part);
+        world.comes_back(self.client, p);
         world.open_in_sink.insert((self.client, p));
         world.taken.remove(&(self.client, p));
         world.after(10, 200, Effect::Fence(self.client, assignment));

@@ -108,6 +108,8 @@ pub enum CommitFate {
     Fine,
     /// Refused for the moment (a rebalance, a timeout).
     Refused,
+    /// Some partitions are taken, and others aren't.
+    InPart,
     /// Neither arrives nor is answered.
     Vanishes,
     AnswerVanishes,
@@ -252,7 +254,10 @@ impl World {
         }
         let p = id.partition as usize;
         let log = &self.logs[p];
+        // Where the log in HDFS keeps the positions, nothing is found committed.
+        let is_kept_by_sink = self.plan.fixed && self.plan.kind == Kind::Hdfs;
         let committed = self.group.committed[p].clone();
+        let committed = committed.filter(|_| !is_kept_by_sink);
         let start = match (&committed, self.plan.starts_latest) {
             (Some(committed), _) => committed.offset,
             (None, true) => log.log_end,
@@ -310,12 +315,19 @@ impl World {
             return self.at(at, Effect::Commit(sent));
         }
         let is_member = member.is_some_and(|m| self.group.members.contains_key(&m));
+        let is_member = match self.plan.fixed {
+            // What a process had to write is gone with it.
+            true if !self.inboxes.contains_key(&client) => return,
+            true => true,
+            false => is_member,
+        };
         let result = match fate {
             CommitFate::Vanishes => return,
             CommitFate::Refused => Err(Error::unavailable("a rebalance is going on")),
             // Who has died or left before a first position was durable has not made one so.
             CommitFate::Deferred if is_member || self.has_first(&commits) => Ok(()),
             _ if !is_member => Err(Error::fenced("unknown member")),
+            CommitFate::InPart => Err(Error::unavailable("some partitions have no leader")),
             _ => Ok(()),
         };
         let shown: Vec<_> = commits
@@ -323,14 +335,31 @@ impl World {
             .map(|c| (c.partition.partition, c.offset))
             .collect();
         self.note(|| format!("broker: commit #{number} of client {client} {shown:?}: {result:?}"));
-        if result.is_ok() {
-            for commit in commits {
-                self.accept(commit, sent_at);
-            }
+        let taken = match fate {
+            CommitFate::InPart if is_member => commits.len() / 2,
+            _ if result.is_ok() => commits.len(),
+            _ => 0,
+        };
+        let ids = commits.iter().take(taken).map(|c| c.partition.clone());
+        let ids: Vec<_> = ids.collect();
+        for commit in commits.into_iter().take(taken) {
+            self.accept(commit, sent_at);
+        }
+        let at = self.now + self.rng.range(1, 30);
+        if fate == CommitFate::InPart && taken > 0 {
+            let partitions = ids;
+            let event = SourceEvent::CommittedInPart { number, partitions };
+            self.at(at, Effect::Event(client, None, event));
         }
         if fate != CommitFate::AnswerVanishes {
-            let event = SourceEvent::Committed { number, result };
-            self.after(1, 30, Effect::Event(client, None, event));
+            let answer = || SourceEvent::Committed {
+                number,
+                result: result.clone(),
+            };
+            self.at(at, Effect::Event(client, None, answer()));
+            if self.goes_wrong(20) {
+                self.after(30, 9_000, Effect::Event(client, None, answer()));
+            }
         }
     }
 
@@ -344,6 +373,7 @@ impl World {
     /// I1, at every commit that the broker takes.
     fn accept(&mut self, commit: Commit, sent_at: u64) {
         let p = commit.partition.partition as usize;
+        self.truth[p].commit_sent = self.truth[p].commit_sent.max(sent_at);
         // A first position from before the partition went and came back: its owner may have chosen anew. It
         // counts once somebody finds it.
         let is_late = self.truth[p].first.is_none()

@@ -38,7 +38,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(world: &Shared, client: u64) -> Self {
+    pub fn start(world: &Shared, client: u64, index: usize) -> Self {
         let (plan, now, instant) = {
             let world = lock(world);
             (world.plan.clone(), world.now, world.instant())
@@ -57,7 +57,7 @@ impl Node {
         let parts = Parts {
             connector: Arc::new(SimConnector(world.clone())),
             sink,
-            source: Box::new(SimSource::new(world.clone(), client)),
+            source: Box::new(SimSource::new(world.clone(), client, index)),
             dead_letters: has_letters.then(|| Box::new(dead_letters) as Box<dyn DeadLetters>),
             rules: Rules {
                 group: "g".into(),
@@ -70,7 +70,7 @@ impl Node {
                 max_span: plan.max_span,
                 can_go_back: plan.kind == Kind::Elasticsearch,
                 stops_on_new_partitions: false,
-                fixed: false,
+                fixed: plan.fixed,
             },
             metrics: metrics.clone(),
             status: Arc::clone(&status),

@@ -3,7 +3,7 @@
 use outflow::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
 
 use crate::rng::Rng;
-use crate::world::{Kind, Plan};
+use crate::world::{Down, Kind, Plan};
 
 impl Plan {
     /// Anything goes.
@@ -45,7 +45,10 @@ impl Plan {
             faults_ms: rng.range(10_000, 60_000),
             fault_every_ms: rng.pick(&[800, 3_000, 10_000]),
             trouble: rng.pick(&[0, 30, 100, 200]),
-            long_outage: rng.permille(15),
+            long_outage: rng
+                .permille(20)
+                .then(|| rng.pick(&[Down::Sink, Down::Kafka, Down::Letters])),
+            fixed: rng.permille(150),
         }
     }
 
@@ -69,7 +72,8 @@ impl Plan {
             faults_ms: 0,
             fault_every_ms: u64::MAX / 4,
             trouble: 0,
-            long_outage: false,
+            long_outage: None,
+            fixed: false,
         }
     }
 }

@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use outflow::config::settings::{OffsetLost, RejectedPolicy};
 use outflow::error::Error;
-use outflow::pipeline::source::SourceEvent;
+use outflow::pipeline::source::{Broken, SourceEvent};
 use outflow::status::PartitionState;
 
 use crate::journal::Journal;
-use crate::kafka::SimRecord;
+use crate::kafka::{SimRecord, id_of};
 use crate::node::Node;
 use crate::rng::Rng;
-use crate::world::{Effect, Kind, Plan, Shared, World, lock};
+use crate::world::{Down, Effect, Kind, Plan, Shared, World, lock};
 
 /// How long after the last fault everything must be delivered and committed.
 const PEACE_MS: u64 = 300_000;
@@ -81,16 +81,16 @@ impl Run {
             counted_drops: 0,
             tally: Tally::default(),
         };
-        for _ in 0..workers {
-            let node = run.new_node();
+        for index in 0..workers {
+            let node = run.new_node(index);
             run.nodes.push(node);
         }
         run
     }
 
-    fn new_node(&mut self) -> Node {
+    fn new_node(&mut self, index: usize) -> Node {
         self.clients += 1;
-        Node::start(&self.world, self.clients)
+        Node::start(&self.world, self.clients, index)
     }
 
     pub fn violation(&self) -> Result<(), String> {
@@ -123,7 +123,7 @@ impl Run {
                 }
             } else if !self.nodes[index].is_alive() && self.restarts[index] <= now {
                 self.counted_drops += self.nodes[index].dropped();
-                self.nodes[index] = self.new_node();
+                self.nodes[index] = self.new_node(index);
             }
         }
         if self.next_look <= now {
@@ -135,14 +135,15 @@ impl Run {
     fn faults(&mut self) {
         let plan = lock(&self.world).plan.clone();
         let mut last = plan.faults_ms;
-        if plan.long_outage {
+        if let Some(what) = plan.long_outage {
             last += 3_600_000;
-            lock(&self.world).sink_down_until = last - 10_000;
+            lock(&self.world).go_down(what, last - 10_000);
+            self.tally.faults.insert("an hour's outage", 1);
         }
         while lock(&self.world).now < last && self.violation().is_ok() {
             self.step();
             let now = lock(&self.world).now;
-            if now >= self.next_fault && (!plan.long_outage || now < plan.faults_ms / 2) {
+            if now >= self.next_fault && (plan.long_outage.is_none() || now < plan.faults_ms / 2) {
                 self.next_fault = now + self.rng.range(1, 2 * plan.fault_every_ms);
                 self.fault();
             }
@@ -183,7 +184,7 @@ impl Run {
             if now > end {
                 return Err(format!(
                     "I5: not done long after the last fault: {}",
-                    left.join("; ")
+                    self.describe(&left)
                 ));
             }
         }
@@ -196,27 +197,33 @@ impl Run {
         self.end()
     }
 
-    /// What still isn't delivered and committed.
-    fn left(&self) -> Vec<String> {
+    /// The partitions that still aren't delivered and committed.
+    fn left(&self) -> Vec<usize> {
+        let mut world = lock(&self.world);
+        let given_up: Vec<usize> = match world.plan.person {
+            true => Vec::new(),
+            false => {
+                let partitions = self.nodes.iter().flat_map(Node::partitions);
+                let stuck = partitions.filter(|status| status.state == PartitionState::Quarantined);
+                stuck.map(|status| status.partition as usize).collect()
+            }
+        };
+        let all = 0..world.plan.partitions;
+        all.filter(|p| !world.is_complete(*p) && !given_up.contains(p))
+            .collect()
+    }
+
+    /// What these partitions are waiting for.
+    fn describe(&self, left: &[usize]) -> String {
         let partitions: Vec<_> = self.nodes.iter().flat_map(Node::partitions).collect();
         let world = lock(&self.world);
-        let given_up = |p: usize| {
-            let mut of_p = partitions
-                .iter()
-                .filter(|status| status.partition == p as i32);
-            !world.plan.person && of_p.any(|status| status.state == PartitionState::Quarantined)
-        };
-        let left = (0..world.plan.partitions).filter(|&p| !world.is_complete(p) && !given_up(p));
-        left.map(|p| {
-            let status = partitions
-                .iter()
-                .find(|status| status.partition == p as i32);
-            format!(
-                "partition {p}: {status:?}, not final: {:?}",
-                world.not_final(p, 0, i64::MAX)
-            )
-        })
-        .collect()
+        let words = left.iter().map(|&p| {
+            let mut statuses = partitions.iter();
+            let status = statuses.find(|status| status.partition == p as i32);
+            let not_final = world.not_final(p, 0, i64::MAX);
+            format!("partition {p}: {status:?}, not final: {not_final:?}")
+        });
+        words.collect::<Vec<_>>().join("; ")
     }
 
     /// Promises about everything that was done.
@@ -314,6 +321,7 @@ impl Run {
                 if due <= now {
                     self.releases.remove(&status.partition);
                     mend(world, p);
+                    world.truth[p].barred = None;
                     node.release(status.partition);
                 }
             }
@@ -355,7 +363,7 @@ impl Run {
         );
         let node = &mut self.nodes[index];
         let client = node.client;
-        let name = match self.rng.below(14) {
+        let name = match self.rng.below(15) {
             0 if node.is_alive() => {
                 node.crash(world);
                 self.restarts[index] = now + self.rng.range(0, 15_000);
@@ -366,27 +374,32 @@ impl Run {
                 node.freeze(world, until);
                 "freeze"
             }
-            2 | 3 => {
+            2 | 3 if !world.plan.fixed => {
                 world.rebalance();
                 "rebalance"
             }
-            4 => {
+            4 if world.plan.fixed && world.plan.kind == Kind::Hdfs => {
+                world.truth[p].fence += 1;
+                world.truth[p].excuse = Some("another process has it");
+                "second process"
+            }
+            4 if !world.plan.fixed => {
                 world.leave(client);
                 "kick"
             }
             5 | 6 => {
-                world.sink_down_until = now + self.rng.pick(&[300, 3_000, 20_000]);
+                let until = now + self.rng.pick(&[300, 3_000, 20_000]);
+                world.go_down(Down::Sink, until);
                 "sink outage"
             }
             7 => {
-                world.letters_down_until = now + self.rng.pick(&[300, 3_000, 30_000]);
+                let until = now + self.rng.pick(&[300, 3_000, 30_000]);
+                world.go_down(Down::Letters, until);
                 "dead letter outage"
             }
             8 => {
-                world.kafka_down_until = now + self.rng.pick(&[300, 3_000, 15_000]);
-                for member in world.group.members.values_mut() {
-                    member.last_seen = world.kafka_down_until;
-                }
+                let until = now + self.rng.pick(&[300, 3_000, 15_000]);
+                world.go_down(Down::Kafka, until);
                 "kafka outage"
             }
             9 if self.rng.permille(300) => {
@@ -419,6 +432,13 @@ impl Run {
                 let fatal = SourceEvent::Fatal(Error::unavailable("the client is beyond repair"));
                 world.after(0, 50, Effect::Event(client, None, fatal));
                 "fatal"
+            }
+            14 => {
+                let why = Broken::Other(Error::unavailable("a batch can't be read"));
+                let partition = id_of(p as i32);
+                let broken = SourceEvent::Broken { partition, why };
+                world.after(0, 50, Effect::Event(client, None, broken));
+                "broken batch"
             }
             _ => return,
         };

@@ -22,6 +22,8 @@ pub struct SimSource {
     world: Shared,
     client: u64,
     member: Option<u64>,
+    /// What it has without a group: told once.
+    fixed: Option<Vec<i32>>,
     rejoins_at: u64,
     /// When the client finds out that it is out of the group.
     learns_at: Option<u64>,
@@ -50,12 +52,23 @@ struct Started {
 }
 
 impl SimSource {
-    pub fn new(world: Shared, client: u64) -> Self {
-        let member = Some(lock(&world).join(client));
+    pub fn new(world: Shared, client: u64, index: usize) -> Self {
+        let (member, fixed) = {
+            let mut world = lock(&world);
+            let mine = (index..world.plan.partitions).step_by(world.plan.workers);
+            match world.plan.fixed {
+                true => {
+                    world.inboxes.entry(client).or_default();
+                    (None, Some(mine.map(|p| p as i32).collect()))
+                }
+                false => (Some(world.join(client)), None),
+            }
+        };
         SimSource {
             world,
             client,
             member,
+            fixed,
             rejoins_at: 0,
             learns_at: None,
             held: BTreeSet::new(),
@@ -72,6 +85,13 @@ impl SimSource {
 
     /// Heartbeats; and what happens to a client that is out of the group.
     fn keep_membership(&mut self, world: &mut World, events: &mut Vec<SourceEvent>) {
+        if world.plan.fixed {
+            let mine = self.fixed.take().unwrap_or_default();
+            self.held.extend(&mine);
+            let ids: Vec<_> = mine.into_iter().map(id_of).collect();
+            events.extend((!ids.is_empty()).then_some(SourceEvent::Assigned(ids)));
+            return;
+        }
         if world.now < world.kafka_down_until {
             return;
         }
@@ -131,6 +151,16 @@ impl SimSource {
                     let committed = found.as_ref().ok().and_then(|l| l.committed.as_ref());
                     if let Some(committed) = committed {
                         self.confirmed.insert(partition.partition, committed.offset);
+                    }
+                }
+                SourceEvent::Broken { partition, .. } => {
+                    self.started.remove(&partition.partition);
+                }
+                SourceEvent::CommittedInPart { number, partitions } => {
+                    let mut commit = self.unanswered.get_mut(number);
+                    for p in partitions.iter().map(|id| id.partition) {
+                        let taken = commit.as_mut().and_then(|commit| commit.parts.remove(&p));
+                        self.confirmed.extend(taken.map(|offset| (p, offset)));
                     }
                 }
                 SourceEvent::Committed { number, result } => {
@@ -342,6 +372,9 @@ impl Source for SimSource {
         world.demand(bounded, || "unanswered commits pile up".to_owned());
         let fate = match () {
             () if world.goes_wrong(40) => CommitFate::Refused,
+            // A file's answer always comes, and what comes of it is clear.
+            () if world.plan.fixed => CommitFate::Fine,
+            () if world.goes_wrong(30) => CommitFate::InPart,
             () if world.goes_wrong(10) => CommitFate::Vanishes,
             () if world.goes_wrong(10) => CommitFate::AnswerVanishes,
             () if world.goes_wrong(10) => CommitFate::Deferred,
@@ -380,6 +413,8 @@ impl Source for SimSource {
             }
             let closed = !world.open_in_sink.contains(&(self.client, p));
             world.taken.remove(&(self.client, p));
+            let barred = &mut world.truth[p as usize].barred;
+            barred.take_if(|barred| barred.client == self.client);
             world.demand(closed, || {
                 format!("partition {p} is released, but open in the sink")
             });

@@ -23,6 +23,14 @@ pub enum Kind {
     Hdfs,
 }
 
+/// What is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    Sink,
+    Kafka,
+    Letters,
+}
+
 /// Everything that a seed decides before it starts.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -44,8 +52,10 @@ pub struct Plan {
     pub faults_ms: u64,
     pub fault_every_ms: u64,
     pub trouble: u64,
-    /// One outage of the sink lasts hours.
-    pub long_outage: bool,
+    /// One outage lasts an hour.
+    pub long_outage: Option<Down>,
+    /// There is no group: each worker has its partitions for good.
+    pub fixed: bool,
 }
 
 /// Something that happens at a moment, whoever is asleep or dead by then.
@@ -83,6 +93,8 @@ pub struct Truth {
     pub dropped: BTreeSet<i64>,
     /// Everything below was found final when a commit passed it.
     pub checked: i64,
+    /// Everything below was found final, and what is final stays so: where the next look begins.
+    pub seen_final: i64,
     /// The log was cut off here: what stands from here on was replaced.
     pub truncated_at: Option<i64>,
     /// Why a quarantine is to be expected.
@@ -92,6 +104,19 @@ pub struct Truth {
     pub log_end: Option<i64>,
     pub last_attempt: u64,
     pub files: Vec<Vec<i64>>,
+    /// Who was told that it may not go on by itself, and hasn't given it back since.
+    pub barred: Option<Barred>,
+    /// When the newest commit that the group took was sent.
+    pub commit_sent: u64,
+}
+
+/// A client that was told to stop with a partition: a person's word is needed; or, if another owner has it in the
+/// sink, a commit that the group takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Barred {
+    pub client: u64,
+    pub at: u64,
+    pub until_commit: bool,
 }
 
 pub struct World {
@@ -170,6 +195,20 @@ impl World {
 
     pub fn instant(&self) -> Instant {
         self.start + Duration::from_millis(self.now)
+    }
+
+    /// An outage lasts that long, unless a longer one goes on.
+    pub fn go_down(&mut self, what: Down, until: u64) {
+        let before = match what {
+            Down::Sink => &mut self.sink_down_until,
+            Down::Letters => &mut self.letters_down_until,
+            Down::Kafka => &mut self.kafka_down_until,
+        };
+        *before = until.max(*before);
+        // A broker that is away doesn't miss anybody.
+        for member in self.group.members.values_mut() {
+            member.last_seen = member.last_seen.max(self.kafka_down_until);
+        }
     }
 
     /// Remembers the first thing that went wrong.
@@ -291,6 +330,27 @@ impl World {
         self.demand(is_final, || format!("{offset} is settled, but isn't final"));
     }
 
+    /// The sink has told a client to stop with a partition.
+    pub fn bar(&mut self, client: u64, p: i32, until_commit: bool) {
+        let at = self.now;
+        self.truth[p as usize].barred = Some(Barred {
+            client,
+            at,
+            until_commit,
+        });
+    }
+
+    /// A client opens a partition in the sink.
+    pub fn comes_back(&mut self, client: u64, p: i32) {
+        let truth = &mut self.truth[p as usize];
+        let barred = truth.barred.take_if(|barred| barred.client == client);
+        let commit_sent = truth.commit_sent;
+        let may = barred.is_none_or(|barred| barred.until_commit && commit_sent >= barred.at);
+        self.demand(may, || {
+            format!("partition {p} is opened again by itself, after {barred:?}")
+        });
+    }
+
     /// A client is gone, with everything that it held.
     pub fn bury(&mut self, client: u64) {
         self.inboxes.remove(&client);
@@ -327,14 +387,17 @@ impl World {
 
     /// A partition whose every record is final, and committed. (A commit that a client sent late can have set
     /// the offset back; then it was committed all the same, and a restart only reads again.)
-    pub fn is_complete(&self, p: usize) -> bool {
+    pub fn is_complete(&mut self, p: usize) -> bool {
+        if let Some(waits) = self.not_final(p, self.truth[p].seen_final, i64::MAX) {
+            self.truth[p].seen_final = waits;
+            return false;
+        }
         let committed = match self.truth[p].truncated_at {
             Some(_) => self.group.committed[p].as_ref().map_or(0, |c| c.offset),
             None => self.truth[p].checked,
         };
         let skipped = |offset: &i64| self.journal.is_skipped(p as i32, *offset);
-        self.not_final(p, 0, i64::MAX).is_none()
-            && (self.truth[p].first.is_some() || self.logs[p].records.is_empty())
+        (self.truth[p].first.is_some() || self.logs[p].records.is_empty())
             && self.logs[p]
                 .records
                 .range(committed..)

@@ -9,21 +9,24 @@ const LONGEST: usize = 1_024;
 
 /// Who refuses.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct From<'a> {
+pub struct RefusedBy<'a> {
+    /// The sink's name.
     pub sink: &'a str,
+    /// Its group.
     pub group: &'a str,
+    /// The worker.
     pub worker: usize,
 }
 
 /// The record's own headers as they were, then Kafka Connect's, so that existing tools understand the topic,
 /// then ours. A record that was a dead letter before has some of these names already: the last one counts.
-pub(super) fn with_reason(
+pub fn with_reason(
     own: Headers,
     letter: &Letter,
-    from: &From<'_>,
+    from: &RefusedBy<'_>,
     timestamp_ms: Option<i64>,
 ) -> Headers {
-    let From {
+    let RefusedBy {
         sink,
         group,
         worker,
@@ -99,7 +102,7 @@ mod tests {
             },
         };
         let own = vec![(b"\xff".to_vec(), None)];
-        let from = From {
+        let from = RefusedBy {
             sink: "es",
             group: "g",
             worker: 2,

@@ -68,7 +68,8 @@ pub(super) fn read(path: &Path) -> Result<Option<Positions>, Error> {
     })
 }
 
-fn parse(text: &[u8]) -> Result<Positions, String> {
+/// Reads what stands in a file. Pure.
+pub fn parse(text: &[u8]) -> Result<Positions, String> {
     #[derive(Deserialize)]
     struct Version {
         format: u32,
@@ -101,8 +102,8 @@ fn parse(text: &[u8]) -> Result<Positions, String> {
     })
 }
 
-/// Replaces the file, so that after a crash at any moment the old one or the new one stands there, whole.
-pub(super) fn write(path: &Path, positions: &Positions) -> io::Result<()> {
+/// What is written into a file. Pure.
+pub fn print(positions: &Positions) -> io::Result<Vec<u8>> {
     let positions = Written {
         format: FORMAT,
         cluster_id: positions.cluster_id.clone().unwrap_or_default(),
@@ -110,6 +111,12 @@ pub(super) fn write(path: &Path, positions: &Positions) -> io::Result<()> {
     };
     let mut text = serde_json::to_vec_pretty(&positions)?;
     text.push(b'\n');
+    Ok(text)
+}
+
+/// Replaces the file, so that after a crash at any moment the old one or the new one stands there, whole.
+pub(super) fn write(path: &Path, positions: &Positions) -> io::Result<()> {
+    let text = print(positions)?;
     // What a crash has left under this name never counted.
     let aside = path.with_extension("json.new");
     let mut file = File::create(&aside)?;

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use super::file_lock::FileLock;
 pub use file::{Positions, path};
+#[doc(hidden)] // for tests/fuzz.rs
+pub use file::{parse, print};
 
 use crate::error::Error;
 use crate::offsets::TopicPartition;

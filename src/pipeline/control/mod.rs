@@ -172,9 +172,15 @@ impl Control {
         let Some(Some(partition)) = self.slots.get_mut(slot.0) else {
             return;
         };
+        let is_open = partition.is_open_in_sink();
         let Some(tracker) = partition.tracker.as_mut() else {
             return;
         };
+        if !is_open {
+            // Closed in the same turn: whoever reads it again has it refused again.
+            tracker.hold(offset);
+            return;
+        }
         let (id, epoch) = (partition.id.clone(), partition.epoch);
         out.push(Action::Tell(Notice::Refused(
             id.clone(),

@@ -214,7 +214,7 @@ fn literal(text: &str) -> Result<Part, String> {
     if text.contains('}') {
         return Err("a '}' without a '{'".into());
     }
-    if text.chars().any(char::is_uppercase) {
+    if text.chars().any(is_not_lower) {
         return Err("index names are lower-case".into());
     }
     Ok(Part::Literal(text.to_owned()))
@@ -273,10 +273,15 @@ pub fn validate(name: &str) -> Result<(), String> {
     {
         return Err(format!("'{}' has a {found:?}", name.escape_debug()));
     }
-    if name.chars().any(char::is_uppercase) {
+    if name.chars().any(is_not_lower) {
         return Err(format!("'{name}' isn't lower-case"));
     }
     Ok(())
+}
+
+/// Whether lower case would be another character: that of capitals, and of what Unicode calls title case.
+fn is_not_lower(c: char) -> bool {
+    c.to_lowercase().ne([c])
 }
 
 /// Whether a name matches one of the patterns (`*` is any run of characters). No patterns, no restriction.
@@ -353,6 +358,7 @@ mod tests {
             "-x",
             "+x",
             "Logs",
+            "\u{1c5}", // title case, which Elasticsearch refuses, too
             "a b",
             "a,b",
             "a*",

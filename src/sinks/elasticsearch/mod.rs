@@ -25,14 +25,18 @@
 //! - Data streams take `op = "create"` only, and their ids are unique per backing index: a replay after a
 //!   rollover doubles.
 
-mod answer;
-mod batch;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod answer;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod batch;
 mod check;
-mod compare;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod compare;
 mod connector;
 mod context;
 mod delivery;
-mod encoder;
+#[doc(hidden)] // for tests/fuzz.rs
+pub mod encoder;
 pub mod index_name;
 mod lanes;
 mod limits;

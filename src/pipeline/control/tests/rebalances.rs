@@ -108,6 +108,24 @@ fn a_refused_record_that_waits_for_a_person_does_not_hold_up_the_group() {
         .does(&["close s0 e1", "commit #1 0=1 le7"]);
 }
 
+/// Found by the simulation: it was dropped, and the sink was told of an epoch that was closed already.
+#[test]
+fn a_record_refused_after_the_close_is_left_to_the_next_owner() {
+    let mut rules = rules();
+    rules.rejected = RejectedPolicy::Skip;
+    let mut s = Script::running("refused too late", rules, 0);
+    s.take(0, 0, 10);
+    s.revoked(&[0])
+        .acked(0, 1, 0, 3)
+        .after_ms(20_000)
+        .does(&["stop 0", "drain s0 e1", "close s0 e1", "commit #1 0=3 le7"])
+        .refused(0, 1, 4)
+        .acked(0, 1, 3, 10)
+        .does_nothing()
+        .committed(1)
+        .does(&["released 0 clean=false", "release 0"]);
+}
+
 #[test]
 fn a_commit_on_its_way_is_waited_for_even_if_nothing_new_is_to_be_committed() {
     let mut s = Script::running("heartbeat under way", rules(), 0);

@@ -184,13 +184,19 @@ impl FileName {
         };
         let parsed = FileName {
             topic: topic.to_owned(),
-            partition: partition.parse().ok()?,
+            partition: number(partition)?,
             first: offset(first)?,
             last: offset(last)?,
             extension: extension.to_owned(),
         };
-        // Only what we'd write ourselves: no signs, no leading zeros in the partition, nothing after.
-        (parsed.to_string() == name && !topic.is_empty()).then_some(parsed)
+        // Only what we'd write ourselves: no signs, no leading zeros in the partition, nothing after, and names
+        // as they are encoded.
+        let is_encoded = |text: &str| {
+            let good = |byte| is_plain(byte) || matches!(byte, b'%' | b'~');
+            !text.is_empty() && text.bytes().all(good)
+        };
+        let is_ours = parsed.to_string() == name && is_encoded(topic) && is_encoded(extension);
+        is_ours.then_some(parsed)
     }
 }
 

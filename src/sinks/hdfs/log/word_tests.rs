@@ -232,6 +232,20 @@ proptest! {
     }
 }
 
+/// Found by fuzzing: these were read, and are never written.
+#[test]
+fn names_that_are_never_written_are_not_read() {
+    let offsets = "00000000000000000001+00000000000000000002";
+    for name in [
+        format!("t+-1+{offsets}.json"),
+        format!("t+0+{offsets}.js/on"),
+        format!("a/b+0+{offsets}.json"),
+        format!("t+0+{offsets}."),
+    ] {
+        assert_eq!(FileName::parse(&name), None, "{name}");
+    }
+}
+
 #[test]
 fn names_are_what_the_operators_guide_says() {
     let path = PartitionPath::new()
