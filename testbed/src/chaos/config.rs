@@ -118,7 +118,7 @@ pub fn write(dir: &Path, setup: &Setup, places: &Places<'_>, sink: Sink) -> Resu
             let mut own = vec![
                 ("urls", format!("{:?}", places.elasticsearch)),
                 ("index", quoted("{topic}")),
-                ("request_timeout", quoted("5s")),
+                ("request_timeout", quoted("10s")),
                 ("user", quoted(user)),
                 ("password_env", quoted(PASSWORD_VARIABLE)),
             ];

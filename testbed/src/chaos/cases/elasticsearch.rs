@@ -95,20 +95,26 @@ pub(super) fn retries(world: &World) -> Result<u64> {
     Ok(num as u64)
 }
 
-/// Whether an instance says that it waits for Elasticsearch, or for an index of it.
-pub(super) fn is_waited_for(world: &World) -> bool {
-    let is_open = |status: &Value| {
-        let sinks = status.as_array().into_iter().flatten();
-        let mut ours = sinks.filter(|sink| sink["name"] == Sink::Elasticsearch.name());
-        ours.any(|sink| {
-            let details = &sink["health"]["details"];
-            let waits = details.to_string().contains("waiting_for_index");
-            waits || sink["health"]["circuit"] != "closed"
-        })
-    };
+/// What the instances' sinks for Elasticsearch say of their health.
+fn healths(world: &World) -> Vec<Value> {
     let instances = world.instances();
-    let mut statuses = instances.iter().filter_map(|outflow| outflow.status().ok());
-    statuses.any(|status| is_open(&status))
+    let statuses = instances.iter().filter_map(|outflow| outflow.status().ok());
+    let sinks = statuses.flat_map(|status| status.as_array().cloned().unwrap_or_default());
+    let ours = sinks.filter(|sink| sink["name"] == Sink::Elasticsearch.name());
+    ours.map(|sink| sink["health"].clone()).collect()
+}
+
+/// Whether an instance says that it waits for Elasticsearch.
+pub(super) fn is_waited_for(world: &World) -> bool {
+    healths(world)
+        .iter()
+        .any(|health| health["circuit"] != "closed")
+}
+
+/// Whether an instance says that it waits for an index.
+fn index_is_waited_for(world: &World) -> bool {
+    let waits = |health: &Value| health["details"].to_string().contains("waiting_for_index");
+    healths(world).iter().any(waits)
 }
 
 /// The process is killed or frozen.
@@ -145,7 +151,7 @@ impl Fault for Away {
     }
 
     fn seen(&mut self, _world: &World) -> Result<Seen> {
-        Ok(Seen::new(self.seen, "requests failed"))
+        Ok(Seen::new(self.seen, "tries failed"))
     }
 
     fn heal(&mut self, world: &World) -> Result<()> {
@@ -187,7 +193,7 @@ impl Fault for Blocked {
     }
 
     fn turn(&mut self, world: &World) -> Result<bool> {
-        if self.seen == 0 && is_waited_for(world) {
+        if self.seen == 0 && index_is_waited_for(world) {
             self.seen = 1;
         }
         Ok(true)
