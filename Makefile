@@ -3,6 +3,8 @@
 # make lint   format and lints
 # make mutants  breaks outflow on purpose, a patch at a time, and demands that its tests notice
 # make fuzz     feeds what others send to all that reads it; MINUTES=10, TARGET=configuration that one alone, SEED=n
+# make chaos  the whole fault suite on real servers (an hour); CASE=F36 that one; SEED=7 MINUTES=10 random faults
+# make soak   a long run of HOURS=1: memory, descriptors and threads stay flat; figures in target/soak
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
 
@@ -14,12 +16,14 @@ BUILD := $(or $(CARGO_TARGET_DIR),target)
 DEMO_SECONDS ?= 60
 KEEP ?=
 PORTS ?=
-MINUTES ?= 10
+CASE ?=
+HOURS ?= 1
+SEED ?=
+MINUTES ?=
 TARGET ?=
-SEED ?= 1
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test beside lint build mutants fuzz bench-rebalance setup
+.PHONY: demo test beside chaos soak lint build mutants fuzz bench-rebalance setup
 
 demo: build
 	@exec $(BUILD)/release/testbed demo
@@ -45,8 +49,16 @@ mutants: setup
 	@tests/mutants/run.sh
 
 fuzz: setup
-	OUTFLOW_FUZZ_SECONDS=$$(( $(MINUTES) * 60 )) OUTFLOW_FUZZ_SEED=$(SEED) \
+	OUTFLOW_FUZZ_SECONDS=$$(( $(or $(MINUTES),10) * 60 )) OUTFLOW_FUZZ_SEED=$(or $(SEED),1) \
 	$(CARGO) test --locked --test fuzz -- --nocapture $(TARGET)
+
+# A case shifts outflow's clock with a library that nothing else needs.
+chaos: export WITH_FAKETIME := 1
+chaos: build
+	@exec $(BUILD)/release/testbed chaos $(CASE:%=--case %) $(SEED:%=--seed %) $(MINUTES:%=--minutes %)
+
+soak: build
+	@exec $(BUILD)/release/testbed soak --hours $(HOURS)
 
 bench-rebalance: build
 	@exec $(BUILD)/release/testbed bench-rebalance

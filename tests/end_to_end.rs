@@ -12,12 +12,10 @@ mod end_to_end {
     mod compaction;
     mod deadletters;
     mod group;
-    mod kills;
     mod members;
     mod membership;
     mod outages;
     mod rebalances;
-    mod shutdown;
     mod support;
     mod transactions;
 }

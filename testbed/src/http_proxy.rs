@@ -2,14 +2,15 @@
 //!
 //! Only requests that match (by default: those of the bulk API) take part; everything else passes.
 
+mod reply;
+
 use std::collections::{BTreeSet, VecDeque};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use hyper::service::service_fn;
@@ -18,10 +19,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use self::reply::Reply;
 use crate::bulk;
 pub use crate::bulk::{EditItem, Item as BulkItem, ItemFault};
 use crate::error::{Context, Error, Result};
 use crate::rt::{block_on, runtime};
+
+/// So long after its sending an answer has arrived.
+const ANSWERED: Duration = Duration::from_millis(30);
 
 /// What happens to one request.
 #[derive(Clone)]
@@ -47,6 +52,10 @@ pub enum Fault {
     Truncate(usize),
     /// The server does it; the answer is replaced by this, with status 200.
     Garbage(Vec<u8>),
+    /// The server does it, its answer goes out, and a moment later this is called; it may block.
+    Then(Arc<dyn Fn() + Send + Sync>),
+    /// A body of more bytes than this is answered with status 413; the server doesn't see it.
+    TooLarge(usize),
     /// The answer says for some items of a bulk request what the function says. If `honest`, those
     /// items are really not forwarded; else they are, and the answer lies.
     EditItems {
@@ -95,6 +104,8 @@ impl Fault {
             Self::DropResponse => "drop response",
             Self::Truncate(_) => "truncate",
             Self::Garbage(_) => "garbage",
+            Self::Then(_) => "something afterwards",
+            Self::TooLarge(_) => "too large",
             Self::EditItems { .. } => "edit items",
         }
     }
@@ -251,10 +262,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn handle(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Error> {
+async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Reply>, Error> {
     let path = request
         .uri()
         .path_and_query()
@@ -294,7 +302,7 @@ async fn handle(
                 answer = answer.header("retry-after", seconds.to_string());
             }
             answer
-                .body(Full::from(body.clone()))
+                .body(Reply::whole(body.clone()))
                 .context("not an answer")
         }
         Fault::Delay(delay) => {
@@ -308,18 +316,31 @@ async fn handle(
         }
         Fault::Truncate(len) => {
             let answer = forward.send(body).await?;
-            let (mut parts, body) = answer.into_parts();
-            let body = whole(body).await;
-            // The length it should have had: the client sees the connection end too early.
-            let missing = body.len().max(len + 1);
-            parts.headers.insert(CONTENT_LENGTH, missing.into());
-            let kept = body.slice(..(*len).min(body.len()));
-            Ok(Response::from_parts(parts, Full::from(kept)))
+            let (parts, body) = answer.into_parts();
+            let body = Reply::cut(body.into_bytes(), *len);
+            Ok(Response::from_parts(parts, body))
         }
         Fault::Garbage(garbage) => {
             forward.send(body).await?;
-            Ok(Response::new(Full::from(garbage.clone())))
+            Ok(Response::new(Reply::whole(garbage.clone())))
         }
+        Fault::Then(action) => {
+            let answer = forward.send(body).await?;
+            let action = Arc::clone(action);
+            tokio::spawn(async move {
+                tokio::time::sleep(ANSWERED).await;
+                let _ = tokio::task::spawn_blocking(move || action()).await;
+            });
+            Ok(answer)
+        }
+        Fault::TooLarge(most) if body.len() > *most => {
+            shared.lock().counters.faults += 1;
+            let answer = Response::builder().status(413);
+            answer
+                .body(Reply::whole("too large"))
+                .context("not an answer")
+        }
+        Fault::TooLarge(_) => forward.send(body).await,
         Fault::EditItems { edit, honest } => forward.edited(body, edit, *honest).await,
     }
 }
@@ -342,7 +363,10 @@ impl Shared {
             .script
             .pop_front()
             .unwrap_or_else(|| state.always.clone());
-        if !matches!(fault, Fault::Pass | Fault::EditItems { .. }) {
+        if !matches!(
+            fault,
+            Fault::Pass | Fault::EditItems { .. } | Fault::TooLarge(_)
+        ) {
             state.counters.faults += 1;
         }
         Some(fault)
@@ -356,11 +380,11 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    async fn send(&self, body: Bytes) -> Result<Response<Full<Bytes>>> {
+    async fn send(&self, body: Bytes) -> Result<Response<Reply>> {
         self.send_as(body, true).await
     }
 
-    async fn send_as(&self, body: Bytes, as_encoded: bool) -> Result<Response<Full<Bytes>>> {
+    async fn send_as(&self, body: Bytes, as_encoded: bool) -> Result<Response<Reply>> {
         let url = format!("{}{}", self.shared.target, self.path);
         let mut request = self.shared.client.request(self.parts.method.clone(), url);
         for (name, value) in &self.parts.headers {
@@ -385,15 +409,10 @@ impl Forward<'_> {
             .bytes()
             .await
             .context("the server's answer broke off")?;
-        response.body(Full::from(body)).context("not an answer")
+        response.body(Reply::whole(body)).context("not an answer")
     }
 
-    async fn edited(
-        &self,
-        body: Bytes,
-        edit: &EditItem,
-        honest: bool,
-    ) -> Result<Response<Full<Bytes>>> {
+    async fn edited(&self, body: Bytes, edit: &EditItem, honest: bool) -> Result<Response<Reply>> {
         let gzip = self
             .parts
             .headers
@@ -422,7 +441,7 @@ impl Forward<'_> {
             let answer = edited.answer(None, honest)?;
             let answer = Response::builder()
                 .header("content-type", "application/json")
-                .body(answer);
+                .body(Reply::whole(answer));
             return answer.context("not an answer");
         }
         let answer = self.send_as(rest.into(), false).await?;
@@ -430,16 +449,8 @@ impl Forward<'_> {
             return Ok(answer);
         }
         let (parts, body) = answer.into_parts();
-        let body = edited.answer(Some(&whole(body).await), honest)?;
-        Ok(Response::from_parts(parts, body))
-    }
-}
-
-async fn whole(body: Full<Bytes>) -> Bytes {
-    let collected: Result<_, Infallible> = body.collect().await;
-    match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(never) => match never {},
+        let body = edited.answer(Some(&body.into_bytes()), honest)?;
+        Ok(Response::from_parts(parts, Reply::whole(body)))
     }
 }
 

@@ -19,10 +19,12 @@
 //! | [`stub`] | an Elasticsearch that takes everything at once, and knows when |
 //! | [`process`] | a running outflow |
 //! | [`cluster`] | all three together, shared by the tests of one process |
+//! | [`chaos`], [`soak`] | the fault suite, the long run |
 
 pub mod artifacts;
 mod bulk;
 pub mod certs;
+pub mod chaos;
 pub mod checker;
 pub mod cluster;
 pub mod documents;
@@ -41,6 +43,7 @@ pub mod ports;
 pub mod process;
 pub mod produce;
 mod rt;
+pub mod soak;
 pub mod stub;
 pub mod tcp_proxy;
 pub mod transactions;
@@ -54,7 +57,7 @@ pub use files::{CommittedFile, Files};
 pub use hdfs::{Hdfs, HdfsOptions};
 pub use http_proxy::{Fault, HttpProxy};
 pub use kafka::{Kafka, KafkaOptions};
-pub use kafka_client::{Consumed, KafkaClient};
+pub use kafka_client::{Committed, Consumed, KafkaClient};
 pub use ledger::{Entry, Ledger};
 pub use process::Outflow;
 pub use produce::{Generator, Load, Outgoing, Producer};
