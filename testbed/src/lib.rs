@@ -59,5 +59,5 @@ pub use ledger::{Entry, Ledger};
 pub use process::Outflow;
 pub use produce::{Generator, Load, Outgoing, Producer};
 pub use stub::{Arrival, Stub};
-pub use tcp_proxy::{Mode, TcpProxy};
+pub use tcp_proxy::{Call, Mode, Protocol, TcpProxy, Then, Trap};
 pub use transactions::TransactionalProducer;
