@@ -70,11 +70,36 @@ impl Documents {
 
     /// Every document of the indices that match, refreshed.
     pub fn all(&self, index: &str) -> Result<Vec<Document>> {
+        let query = json!({ "size": 2000, "version": true, "sort": ["_doc"] });
+        let mut all = Vec::new();
+        self.scroll(index, &query, |hit| {
+            all.push(document(hit).context(format!("in {index}"))?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The ids of every document of the indices that match, refreshed.
+    pub fn ids(&self, index: &str) -> Result<Vec<String>> {
+        let query = json!({ "size": 10_000, "_source": false, "sort": ["_doc"] });
+        let mut all = Vec::new();
+        self.scroll(index, &query, |hit| {
+            all.extend(hit["_id"].as_str().map(str::to_owned));
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Asks for all hits of a query, page by page.
+    fn scroll(
+        &self,
+        index: &str,
+        query: &Value,
+        mut each: impl FnMut(&Value) -> Result<()>,
+    ) -> Result<()> {
         self.refresh(index)?;
         let path = format!("/{index}/_search?scroll=1m&ignore_unavailable=true");
-        let query = json!({ "size": 2000, "version": true, "sort": ["_doc"] });
-        let mut page = self.http.post_json(&path, &query)?;
-        let mut all = Vec::new();
+        let mut page = self.http.post_json(&path, query)?;
         loop {
             if page["_shards"]["failed"].as_u64() != Some(0) {
                 return Err(Error::new(format!(
@@ -90,11 +115,9 @@ impl Documents {
                 let _ = self
                     .http
                     .send_json(Method::DELETE, "/_search/scroll", &body);
-                return Ok(all);
+                return Ok(());
             }
-            for hit in hits {
-                all.push(document(&hit).context(format!("in {index}"))?);
-            }
+            hits.iter().try_for_each(&mut each)?;
             let next = json!({ "scroll": "1m", "scroll_id": scroll });
             page = self.http.post_json("/_search/scroll", &next)?;
         }

@@ -204,30 +204,7 @@ impl KafkaClient {
     /// The committed offsets of a group; partitions without one are left out.
     pub fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
         let num = i32::try_from(self.num_partitions(topic)?).context("too many partitions")?;
-        self.committed_with(&self.consumer(group)?, group, topic, num)
-    }
-
-    fn committed_with(
-        &self,
-        client: &BaseConsumer,
-        group: &str,
-        topic: &str,
-        num_partitions: i32,
-    ) -> Result<BTreeMap<i32, i64>> {
-        let mut list = TopicPartitionList::new();
-        for partition in 0..num_partitions {
-            list.add_partition(topic, partition);
-        }
-        let what = format!("can't read the offsets of group {group}");
-        let list = client.committed_offsets(list, TIMEOUT).context(what)?;
-        let offset =
-            |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element
-                .offset()
-            {
-                Offset::Offset(offset) => Some((element.partition(), offset)),
-                _ => None,
-            };
-        Ok(list.elements().into_iter().filter_map(offset).collect())
+        Committed::new(&self.bootstrap, group, topic, num)?.read(TIMEOUT)
     }
 
     /// The sum over partitions of log end offset minus committed offset (or minus the first offset,
@@ -307,18 +284,61 @@ impl KafkaClient {
     }
 
     fn consumer(&self, group: &str) -> Result<BaseConsumer> {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("group.id", group);
-        config
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true");
-        config
-            .set("isolation.level", "read_uncommitted")
-            .set("auto.offset.reset", "error");
-        config.create().context("can't make a Kafka consumer")
+        consumer(&self.bootstrap, group)
     }
+}
+
+/// A client that reads the committed offsets of one group again and again.
+pub struct Committed {
+    client: BaseConsumer,
+    group: String,
+    partitions: TopicPartitionList,
+}
+
+impl Committed {
+    /// Of this group, for partitions 0 to n-1 of this topic.
+    pub fn new(bootstrap: &str, group: &str, topic: &str, num_partitions: i32) -> Result<Self> {
+        let mut partitions = TopicPartitionList::new();
+        for partition in 0..num_partitions {
+            partitions.add_partition(topic, partition);
+        }
+        Ok(Self {
+            client: consumer(bootstrap, group)?,
+            group: group.to_owned(),
+            partitions,
+        })
+    }
+
+    /// The committed offsets now; partitions without one are left out.
+    pub fn read(&self, timeout: Duration) -> Result<BTreeMap<i32, i64>> {
+        let what = format!("can't read the offsets of group {}", self.group);
+        let list = self
+            .client
+            .committed_offsets(self.partitions.clone(), timeout)
+            .context(what)?;
+        let offset =
+            |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element
+                .offset()
+            {
+                Offset::Offset(offset) => Some((element.partition(), offset)),
+                _ => None,
+            };
+        Ok(list.elements().into_iter().filter_map(offset).collect())
+    }
+}
+
+fn consumer(bootstrap: &str, group: &str) -> Result<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", group);
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true");
+    config
+        .set("isolation.level", "read_uncommitted")
+        .set("auto.offset.reset", "error");
+    config.create().context("can't make a Kafka consumer")
 }
 
 fn options() -> AdminOptions {

@@ -19,10 +19,12 @@
 //! | [`stub`] | an Elasticsearch that takes everything at once, and knows when |
 //! | [`process`] | a running outflow |
 //! | [`cluster`] | all three together, shared by the tests of one process |
+//! | [`chaos`] | the fault suite |
 
 pub mod artifacts;
 mod bulk;
 pub mod certs;
+pub mod chaos;
 pub mod checker;
 pub mod cluster;
 pub mod documents;
@@ -54,7 +56,7 @@ pub use files::{CommittedFile, Files};
 pub use hdfs::{Hdfs, HdfsOptions};
 pub use http_proxy::{Fault, HttpProxy};
 pub use kafka::{Kafka, KafkaOptions};
-pub use kafka_client::{Consumed, KafkaClient};
+pub use kafka_client::{Committed, Consumed, KafkaClient};
 pub use ledger::{Entry, Ledger};
 pub use process::Outflow;
 pub use produce::{Generator, Load, Outgoing, Producer};

@@ -39,6 +39,8 @@ enum Command {
     Demo(demo::Options),
     /// Measure how long partitions stand still in rebalances, and show who gets what
     BenchRebalance(bench::Options),
+    /// Run the fault suite: cases, or random faults
+    Chaos(testbed::chaos::command::Options),
     /// Start a guarded process and a folder, say their ids, and stay (for the guard's own test)
     #[command(hide = true)]
     Probe,
@@ -70,6 +72,7 @@ fn run(command: Command) -> Result<()> {
         Command::Probe => probe(),
         Command::Demo(options) => demo::run(&options),
         Command::BenchRebalance(options) => bench::run(&options),
+        Command::Chaos(options) => testbed::chaos::command::run(&options),
         Command::Fetch => testbed::artifacts::Artifacts::get().map(|_| ()),
         Command::Up {
             ports_base,

@@ -423,6 +423,11 @@ impl Load {
         self.producer.num_acked()
     }
 
+    /// What was acknowledged so far.
+    pub fn ledger(&self) -> Ledger {
+        self.producer.ledger()
+    }
+
     /// Stops, waits for the last acknowledgements, and hands over the ledger.
     pub fn stop(mut self) -> Result<Ledger> {
         self.end()?;

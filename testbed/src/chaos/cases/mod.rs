@@ -1,0 +1,19 @@
+//! The catalogue.
+
+mod elasticsearch;
+mod process;
+
+use super::case::Case;
+
+/// Every case, in the order of the list of faults.
+pub fn all() -> Vec<Case> {
+    let groups: [&[Case]; 2] = [process::CASES, elasticsearch::CASES];
+    groups.concat()
+}
+
+/// The case of this id, whatever its letters' case.
+pub fn find(id: &str) -> Option<Case> {
+    all()
+        .into_iter()
+        .find(|case| case.id.eq_ignore_ascii_case(id))
+}

@@ -1,0 +1,390 @@
+//! Everything of one run: servers, what stands in front of them, topic, index and folder, processes and load.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::cluster::shared;
+use crate::elasticsearch::{Elasticsearch, ElasticsearchOptions};
+use crate::error::{Context, Error, Result};
+use crate::guard::{TestDir, wait_until};
+use crate::hdfs::{Hdfs, HdfsOptions};
+use crate::http_proxy::HttpProxy;
+use crate::kafka::{Kafka, KafkaOptions};
+use crate::ledger::Ledger;
+use crate::ports::free_port;
+use crate::process::Outflow;
+use crate::produce::{Generator, Load};
+use crate::tcp_proxy::TcpProxy;
+
+use super::case::{Properties, Proxy, Setup, Sink};
+use super::config::{self, Places};
+use super::watch::Watch;
+
+/// How long anything that must happen may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A server that all cases share, or one of this run alone.
+pub enum Server<T: 'static> {
+    /// Of all.
+    Shared(&'static T),
+    /// Of this run.
+    Own(Box<T>),
+}
+
+impl<T> Deref for Server<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Shared(server) => server,
+            Self::Own(server) => server,
+        }
+    }
+}
+
+/// One run.
+pub struct World {
+    /// What was asked for.
+    pub setup: Setup,
+    /// The brokers. Faults act on them, the load and the watch talk to them directly.
+    pub kafka: Server<Kafka>,
+    /// Elasticsearch.
+    pub elasticsearch: Server<Elasticsearch>,
+    /// HDFS.
+    pub hdfs: Server<Hdfs>,
+    /// Between outflow and Elasticsearch, if asked for.
+    pub http_proxy: Option<HttpProxy>,
+    /// Between outflow and Elasticsearch, if asked for (behind the HTTP proxy if there are both).
+    pub elasticsearch_proxy: Option<TcpProxy>,
+    /// Between outflow and each broker, if asked for.
+    pub kafka_proxies: Vec<TcpProxy>,
+    /// Between outflow and the NameNode, if asked for.
+    pub namenode_proxy: Option<TcpProxy>,
+    /// The topic; Elasticsearch's index has its name, too.
+    pub topic: String,
+    /// HDFS' base folder.
+    pub base: String,
+    /// Committed offsets and memory.
+    pub watch: Watch,
+    /// For whatever in this run is random.
+    pub seed: u64,
+    binary: PathBuf,
+    processes: Mutex<Vec<Arc<Outflow>>>,
+    logs: Mutex<Vec<PathBuf>>,
+    started: AtomicU32,
+    load: Mutex<Option<Load>>,
+    dir: TestDir,
+}
+
+impl World {
+    /// Servers and proxies up, topic and index made; nothing runs yet. `binary` is outflow.
+    pub fn new(name: &str, setup: &Setup, binary: &Path, seed: u64) -> Result<Self> {
+        let (kafka, elasticsearch, hdfs) = servers(setup)?;
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = since_1970.map_or(0, |since| since.as_millis());
+        let topic = format!("{}-{millis}", name.to_lowercase());
+        let client = kafka.client();
+        client.create_topic(&topic, setup.partitions, setup.topic)?;
+        for sink in setup.sinks {
+            client.create_topic(&config::dead_letters(&topic, *sink), 1, setup.topic)?;
+        }
+        elasticsearch.documents().create_index(&topic, &index())?;
+        let has = |proxy: Proxy| setup.proxies.contains(&proxy);
+        let port = elasticsearch.port();
+        let elasticsearch_proxy = has(Proxy::Elasticsearch)
+            .then(|| TcpProxy::start(&format!("127.0.0.1:{port}"), seed))
+            .transpose()?;
+        let http_proxy = has(Proxy::Http)
+            .then(|| match &elasticsearch_proxy {
+                Some(proxy) => HttpProxy::start(&format!("http://{}", proxy.address())),
+                None => HttpProxy::start(elasticsearch.url()),
+            })
+            .transpose()?;
+        let namenode_proxy = has(Proxy::NameNode)
+            .then(|| TcpProxy::start(&hdfs.rpc_address(), seed))
+            .transpose()?;
+        let kafka_proxies = match has(Proxy::Kafka) {
+            true => kafka_proxies(&kafka, seed)?,
+            false => Vec::new(),
+        };
+        let partitions = i32::try_from(setup.partitions).context("too many partitions")?;
+        let watch = Watch::start(&kafka.bootstrap(), &topic, partitions, setup.sinks)?;
+        Ok(Self {
+            setup: *setup,
+            base: format!("/{topic}"),
+            kafka,
+            elasticsearch,
+            hdfs,
+            http_proxy,
+            elasticsearch_proxy,
+            kafka_proxies,
+            namenode_proxy,
+            topic,
+            watch,
+            seed,
+            binary: binary.to_owned(),
+            processes: Mutex::new(Vec::new()),
+            logs: Mutex::new(Vec::new()),
+            started: AtomicU32::new(0),
+            load: Mutex::new(None),
+            dir: TestDir::new(&name.to_lowercase())?,
+        })
+    }
+
+    /// Where this run's configurations, logs and state are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The HTTP proxy; an error if the set-up has none.
+    pub fn http_proxy(&self) -> Result<&HttpProxy> {
+        proxy(self.http_proxy.as_ref(), "an HTTP proxy")
+    }
+
+    /// The TCP proxy in front of Elasticsearch; an error if the set-up has none.
+    pub fn elasticsearch_proxy(&self) -> Result<&TcpProxy> {
+        proxy(
+            self.elasticsearch_proxy.as_ref(),
+            "a proxy before Elasticsearch",
+        )
+    }
+
+    /// The TCP proxy in front of the NameNode; an error if the set-up has none.
+    pub fn namenode_proxy(&self) -> Result<&TcpProxy> {
+        proxy(self.namenode_proxy.as_ref(), "a proxy before the NameNode")
+    }
+
+    /// Starts an instance of outflow. It belongs to this run from now on; the first is the one that the suite
+    /// kills and restarts at the end.
+    pub fn start(&self) -> Result<Arc<Outflow>> {
+        self.start_with(&[], &[])
+    }
+
+    /// The same with a command before it (such as `prlimit --nofile=64`) and variables of its own.
+    pub fn start_with(&self, before: &[&str], env: &[(&str, &str)]) -> Result<Arc<Outflow>> {
+        let mut args = vec!["run".to_owned()];
+        for sink in self.setup.sinks {
+            let path = config::write(self.dir(), &self.setup, &self.places(), *sink)?;
+            args.extend(["--config".to_owned(), path.display().to_string()]);
+        }
+        let binary = self.binary.display().to_string();
+        let command = before.iter().map(|word| (*word).to_owned());
+        let command = command.chain([binary]).chain(args).collect::<Vec<_>>();
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let log = self.dir().join(format!("outflow-{number}.log"));
+        let admin = format!("127.0.0.1:{}", free_port()?);
+        let mut all = vec![("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
+        all.extend(config::variables(&self.setup));
+        all.extend(env);
+        let outflow = Outflow::spawn(words[0], &words[1..], &all, &log)?.with_admin(&admin);
+        let outflow = Arc::new(outflow);
+        self.watch.add_process(outflow.pid());
+        lock(&self.logs).push(log);
+        lock(&self.processes).push(Arc::clone(&outflow));
+        Ok(outflow)
+    }
+
+    /// The first instance that runs (or ran last).
+    pub fn outflow(&self) -> Result<Arc<Outflow>> {
+        let processes = lock(&self.processes);
+        let first = processes.first().cloned();
+        first.ok_or_else(|| Error::new("outflow isn't started yet"))
+    }
+
+    /// kill -9 of the first instance, which doesn't belong to this run any more.
+    pub fn kill(&self) -> Result<()> {
+        let outflow = self.outflow()?;
+        if outflow.exit_code().is_none() {
+            outflow.kill()?;
+        }
+        self.forget(&outflow);
+        Ok(())
+    }
+
+    /// This instance has ended and doesn't belong to this run any more.
+    pub fn forget(&self, outflow: &Arc<Outflow>) {
+        lock(&self.processes).retain(|other| !Arc::ptr_eq(other, outflow));
+    }
+
+    /// All instances that belong to this run.
+    pub fn instances(&self) -> Vec<Arc<Outflow>> {
+        lock(&self.processes).clone()
+    }
+
+    /// Everything that any instance has said.
+    pub fn logs(&self) -> String {
+        let logs = lock(&self.logs);
+        let texts = logs
+            .iter()
+            .map(|log| std::fs::read(log).unwrap_or_default());
+        texts
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .collect()
+    }
+
+    /// Begins to produce.
+    pub fn start_load(&self) -> Result<()> {
+        let (from, to) = self.setup.padding;
+        let generator = Generator::new(&self.topic, self.seed)
+            .keys(50)
+            .padding(from..to);
+        let load = Load::start(
+            &self.kafka.bootstrap(),
+            &self.topic,
+            generator,
+            self.setup.rate,
+        )?;
+        *lock(&self.load) = Some(load);
+        Ok(())
+    }
+
+    /// How many records the broker has acknowledged.
+    pub fn num_produced(&self) -> i64 {
+        let load = lock(&self.load);
+        let num = load.as_ref().map_or(0, Load::num_acked);
+        i64::try_from(num).unwrap_or(i64::MAX)
+    }
+
+    /// What the broker has acknowledged so far.
+    pub fn ledger(&self) -> Ledger {
+        lock(&self.load)
+            .as_ref()
+            .map(Load::ledger)
+            .unwrap_or_default()
+    }
+
+    /// Ends producing, and waits for the last acknowledgements.
+    pub fn stop_load(&self) -> Result<Ledger> {
+        match lock(&self.load).take() {
+            Some(load) => load.stop(),
+            None => Err(Error::new("nothing is produced")),
+        }
+    }
+
+    /// Waits until a sink's group has committed at least this many records in all.
+    pub fn wait_committed(&self, sink: Sink, at_least: i64) -> Result<()> {
+        let what = format!("{} has committed {at_least} records", sink.name());
+        let waited = wait_until(&what, PATIENCE, || match self.watch.committed(sink) {
+            committed if committed >= at_least => Ok(()),
+            committed => Err(format!("{committed} of {} produced", self.num_produced())),
+        });
+        waited.map_err(|error| self.explain(error))
+    }
+
+    /// Waits until a sink's group has committed everything that is in the topic.
+    pub fn wait_caught_up(&self, sink: Sink) -> Result<()> {
+        let client = self.kafka.client();
+        let waited =
+            client.wait_for_no_lag(&config::group(&self.topic, sink), &self.topic, PATIENCE);
+        waited.map_err(|error| self.explain(error))
+    }
+
+    /// An error with what outflow says of itself.
+    pub fn explain(&self, error: Error) -> Error {
+        let mut text = error.to_string();
+        for outflow in self.instances() {
+            let status = outflow.status();
+            let status =
+                status.map_or_else(|error| error.to_string(), |status| format!("{status:#}"));
+            let log = outflow.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+            text = format!("{text}\n{status}\n{tail}");
+        }
+        Error::new(text)
+    }
+
+    fn places(&self) -> Places<'_> {
+        let tcp = self.elasticsearch_proxy.as_ref();
+        let scheme = if self.setup.secure { "https" } else { "http" };
+        let through = |proxy: &TcpProxy| format!("{scheme}://{}", proxy.address());
+        let elasticsearch = match &self.http_proxy {
+            Some(proxy) => proxy.url(),
+            None => tcp.map_or_else(|| self.elasticsearch.url().to_owned(), through),
+        };
+        let bootstrap = match self.kafka_proxies.is_empty() {
+            true => self.kafka.bootstrap(),
+            false => {
+                let addresses: Vec<_> = self.kafka_proxies.iter().map(TcpProxy::address).collect();
+                addresses.join(",")
+            }
+        };
+        let namenode = self.namenode_proxy.as_ref();
+        let by_proxy = |proxy: &TcpProxy| format!("hdfs://{}", proxy.address());
+        Places {
+            bootstrap,
+            elasticsearch,
+            ca_file: self.elasticsearch.ca_file().map(Path::to_owned),
+            hdfs_url: namenode.map_or_else(|| self.hdfs.url(), by_proxy),
+            hdfs: &self.hdfs,
+            topic: &self.topic,
+        }
+    }
+}
+
+type Servers = (Server<Kafka>, Server<Elasticsearch>, Server<Hdfs>);
+
+fn servers(setup: &Setup) -> Result<Servers> {
+    let kafka = match setup.brokers <= 1 && setup.kafka.is_empty() {
+        true => Server::Shared(&shared().kafka),
+        false => Server::Own(Box::new(Kafka::start(&KafkaOptions {
+            num_brokers: setup.brokers,
+            properties: owned(setup.kafka),
+            ..KafkaOptions::default()
+        })?)),
+    };
+    let elasticsearch = match !setup.secure && setup.elasticsearch.is_empty() {
+        true => Server::Shared(&shared().elasticsearch),
+        false => Server::Own(Box::new(Elasticsearch::start(&ElasticsearchOptions {
+            settings: owned(setup.elasticsearch),
+            secure: setup.secure,
+            ..ElasticsearchOptions::default()
+        })?)),
+    };
+    let hdfs = match setup.datanodes <= 1 && setup.hdfs.is_empty() {
+        true => Server::Shared(&shared().hdfs),
+        false => Server::Own(Box::new(Hdfs::start(&HdfsOptions {
+            num_datanodes: setup.datanodes,
+            properties: owned(setup.hdfs),
+            ..HdfsOptions::default()
+        })?)),
+    };
+    Ok((kafka, elasticsearch, hdfs))
+}
+
+fn owned(properties: Properties) -> Vec<(String, String)> {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    properties.iter().map(pair).collect()
+}
+
+fn kafka_proxies(kafka: &Kafka, seed: u64) -> Result<Vec<TcpProxy>> {
+    let one = |broker: usize| {
+        let (listen, target) = kafka.proxy_addresses(broker)?;
+        TcpProxy::start_at(&listen, &target, seed)
+    };
+    (0..kafka.nodes().len()).map(one).collect()
+}
+
+fn index() -> serde_json::Value {
+    json!({
+        "settings": { "number_of_shards": 1, "number_of_replicas": 0 },
+        "mappings": { "properties": {
+            "strict_number": { "type": "long" },
+            "pad": { "type": "text", "index": false },
+        } },
+    })
+}
+
+fn proxy<'a, T>(proxy: Option<&'a T>, what: &str) -> Result<&'a T> {
+    proxy.ok_or_else(|| Error::new(format!("the case's set-up must ask for {what}")))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
