@@ -222,6 +222,12 @@ impl Hdfs {
         self.tool("org.apache.hadoop.hdfs.tools.DFSAdmin", args)
     }
 
+    /// Takes the lease of an open file from whoever writes it (`hdfs debug recoverLease`), and waits until it is closed.
+    pub fn recover_lease(&self, path: &str) -> Result<String> {
+        let args = ["recoverLease", "-path", path, "-retries", "10"];
+        self.tool("org.apache.hadoop.hdfs.tools.DebugAdmin", &args)
+    }
+
     fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
         let out = tempfile::NamedTempFile::new_in(self.dir.path()).context("no temp file")?;
         let mut spec = java(

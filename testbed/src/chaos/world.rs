@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::ports::free_port;
 use crate::process::Outflow;
 use crate::produce::{Generator, Load};
-use crate::tcp_proxy::TcpProxy;
+use crate::tcp_proxy::{Protocol, TcpProxy};
 
 use super::case::{Properties, Proxy, Setup, Sink};
 use super::config::{self, Places};
@@ -106,7 +106,10 @@ impl World {
             })
             .transpose()?;
         let namenode_proxy = has(Proxy::NameNode)
-            .then(|| TcpProxy::start(&hdfs.rpc_address(), seed))
+            .then(|| {
+                let listen = format!("127.0.0.1:{}", free_port()?);
+                TcpProxy::start_for(Protocol::Hadoop, &listen, &hdfs.rpc_address(), seed)
+            })
             .transpose()?;
         let kafka_proxies = match has(Proxy::Kafka) {
             true => kafka_proxies(&kafka, seed)?,
@@ -347,10 +350,12 @@ fn servers(setup: &Setup) -> Result<Servers> {
             ..ElasticsearchOptions::default()
         })?)),
     };
-    let hdfs = match setup.datanodes <= 1 && setup.hdfs.is_empty() {
+    let is_plain = setup.datanodes <= 1 && setup.disk_mib == 0 && setup.hdfs.is_empty();
+    let hdfs = match is_plain {
         true => Server::Shared(&shared().hdfs),
         false => Server::Own(Box::new(Hdfs::start(&HdfsOptions {
             num_datanodes: setup.datanodes,
+            disk_mib: (setup.disk_mib > 0).then_some(setup.disk_mib),
             properties: owned(setup.hdfs),
             ..HdfsOptions::default()
         })?)),
@@ -366,7 +371,7 @@ fn owned(properties: Properties) -> Vec<(String, String)> {
 fn kafka_proxies(kafka: &Kafka, seed: u64) -> Result<Vec<TcpProxy>> {
     let one = |broker: usize| {
         let (listen, target) = kafka.proxy_addresses(broker)?;
-        TcpProxy::start_at(&listen, &target, seed)
+        TcpProxy::start_for(Protocol::Kafka, &listen, &target, seed)
     };
     (0..kafka.nodes().len()).map(one).collect()
 }

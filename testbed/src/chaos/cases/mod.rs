@@ -1,13 +1,21 @@
 //! The catalogue.
 
 mod elasticsearch;
+mod hdfs;
+mod hdfs_answers;
 mod process;
+mod words;
 
 use super::case::Case;
 
 /// Every case, in the order of the list of faults.
 pub fn all() -> Vec<Case> {
-    let groups: [&[Case]; 2] = [process::CASES, elasticsearch::CASES];
+    let groups: [&[Case]; 4] = [
+        process::CASES,
+        elasticsearch::CASES,
+        hdfs::CASES,
+        hdfs_answers::CASES,
+    ];
     groups.concat()
 }
 
