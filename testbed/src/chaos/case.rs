@@ -129,7 +129,7 @@ impl Setup {
         datanodes: 1,
         hdfs: &[],
         proxies: &[],
-        memory_mib: 64,
+        memory_mib: 80,
         lines: Lines {
             top: "",
             kafka: "",
