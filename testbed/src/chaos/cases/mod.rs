@@ -1,13 +1,20 @@
 //! The catalogue.
 
 mod elasticsearch;
+mod hdfs;
+mod kafka;
 mod process;
 
 use super::case::Case;
 
 /// Every case, in the order of the list of faults.
 pub fn all() -> Vec<Case> {
-    let groups: [&[Case]; 2] = [process::CASES, elasticsearch::CASES];
+    let groups = [
+        process::CASES,
+        kafka::CASES,
+        elasticsearch::CASES,
+        hdfs::CASES,
+    ];
     groups.concat()
 }
 

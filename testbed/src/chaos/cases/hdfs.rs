@@ -1,0 +1,6 @@
+//! Group D: HDFS.
+
+use super::super::case::Case;
+
+/// The cases.
+pub const CASES: &[Case] = &[];
