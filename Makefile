@@ -1,6 +1,7 @@
 # make demo   the whole story on real servers; DEMO_SECONDS=60, KEEP=1 stays up, PORTS=21000 other ports
 # make test   everything: set-up, format, lints, all tests against real servers
 # make lint   format and lints
+# make chaos  the whole fault suite on real servers (an hour); CASE=F36 that one; SEED=7 MINUTES=10 random faults
 # make mutants  breaks the pipeline on purpose and demands that its tests notice (slow)
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
@@ -13,9 +14,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO_SECONDS ?= 60
 KEEP ?=
 PORTS ?=
+CASE ?=
+SEED ?=
+MINUTES ?=
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test lint build mutants bench-rebalance setup
+.PHONY: demo chaos test lint build mutants bench-rebalance setup
 
 demo: build
 	@exec $(TARGET)/release/testbed demo
@@ -30,6 +34,9 @@ lint: setup
 
 mutants: setup
 	@tests/mutants/run.sh
+
+chaos: build
+	@exec $(TARGET)/release/testbed chaos $(CASE:%=--case %) $(SEED:%=--seed %) $(MINUTES:%=--minutes %)
 
 bench-rebalance: build
 	@exec $(TARGET)/release/testbed bench-rebalance

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Method};
+pub use reqwest::Method;
+use reqwest::{Certificate, Client};
 use serde_json::Value;
 
 use crate::error::{Context, Error, Result};

@@ -132,7 +132,7 @@ impl Setup {
         disk_mib: 0,
         hdfs: &[],
         proxies: &[],
-        memory_mib: 64,
+        memory_mib: 80,
         lines: Lines {
             top: "",
             kafka: "",

@@ -21,11 +21,11 @@ pub struct Options {
     #[arg(long = "case", value_name = "ID")]
     cases: Vec<String>,
     /// What is random is drawn from this; another one each time otherwise
-    #[arg(long, env = "SEED", value_parser = number)]
+    #[arg(long)]
     seed: Option<u64>,
     /// Random faults, two at a time too, for so long
-    #[arg(long, env = "MINUTES", value_name = "M")]
-    minutes: Option<String>,
+    #[arg(long, value_name = "M")]
+    minutes: Option<f64>,
     /// Each fault holds at least so many seconds
     #[arg(long, value_name = "SECONDS")]
     hold: Option<u64>,
@@ -41,11 +41,6 @@ pub struct Options {
     /// The outflow binary; the one beside this program otherwise
     #[arg(long)]
     outflow: Option<PathBuf>,
-}
-
-fn number(text: &str) -> Result<u64, String> {
-    let number = text.parse();
-    number.map_err(|_| format!("{text:?} isn't a whole number"))
 }
 
 /// Runs what was asked for. An error if a case fails.

@@ -3,6 +3,7 @@
 mod elasticsearch;
 mod hdfs;
 mod hdfs_answers;
+mod kafka;
 mod process;
 mod words;
 
@@ -10,8 +11,9 @@ use super::case::Case;
 
 /// Every case, in the order of the list of faults.
 pub fn all() -> Vec<Case> {
-    let groups: [&[Case]; 4] = [
+    let groups = [
         process::CASES,
+        kafka::CASES,
         elasticsearch::CASES,
         hdfs::CASES,
         hdfs_answers::CASES,

@@ -1,0 +1,6 @@
+//! Group B: Kafka.
+
+use super::super::case::Case;
+
+/// The cases.
+pub const CASES: &[Case] = &[];
