@@ -201,6 +201,15 @@ impl KafkaClient {
         }
     }
 
+    /// How many members a group has now; none if there is no such group.
+    pub fn num_members(&self, group: &str) -> Result<usize> {
+        let client = self.consumer("testbed-metadata")?;
+        let list = client.fetch_group_list(Some(group), TIMEOUT);
+        let list = list.context(format!("can't ask for group {group}"))?;
+        let known = list.groups().iter().find(|known| known.name() == group);
+        Ok(known.map_or(0, |group| group.members().len()))
+    }
+
     /// The committed offsets of a group; partitions without one are left out.
     pub fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
         let num = i32::try_from(self.num_partitions(topic)?).context("too many partitions")?;

@@ -4,6 +4,7 @@ mod elasticsearch;
 mod hdfs;
 mod hdfs_answers;
 mod kafka;
+mod kafka_groups;
 mod process;
 mod words;
 
@@ -14,6 +15,7 @@ pub fn all() -> Vec<Case> {
     let groups = [
         process::CASES,
         kafka::CASES,
+        kafka_groups::CASES,
         elasticsearch::CASES,
         hdfs::CASES,
         hdfs_answers::CASES,
