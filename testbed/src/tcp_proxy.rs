@@ -3,8 +3,8 @@
 //! The mode holds for connections that are open and for new ones, and can be switched at any time.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -72,6 +72,31 @@ pub struct Counters {
     pub bytes_swallowed: u64,
 }
 
+/// When a trap springs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spring {
+    /// Before the request reaches the server.
+    Before,
+    /// After the server has answered it, and before the client hears of that.
+    After,
+}
+
+/// Something that happens once, as soon as a certain request comes by. The request's connection is closed then.
+pub struct Trap {
+    /// Whether this piece of data to the server is (the beginning of) that request.
+    pub is_it: Box<dyn Fn(&[u8]) -> bool + Send>,
+    /// Before or after.
+    pub spring: Spring,
+    /// What happens; it may block.
+    pub action: Box<dyn FnOnce() + Send>,
+}
+
+/// A server that answers several requests over one connection has answered this one, too, so long after it
+/// has answered any.
+const ANSWERED: Duration = Duration::from_millis(30);
+
+type Traps = Arc<Mutex<Option<Trap>>>;
+
 #[derive(Default)]
 struct Counts {
     accepted: AtomicU64,
@@ -80,6 +105,7 @@ struct Counts {
     to_server: AtomicU64,
     to_client: AtomicU64,
     swallowed: AtomicU64,
+    sprung: AtomicU64,
 }
 
 /// The generation tells two settings of the same mode apart.
@@ -91,6 +117,7 @@ pub struct TcpProxy {
     mode_tx: watch::Sender<Setting>,
     listening_rx: watch::Receiver<bool>,
     counts: Arc<Counts>,
+    trap: Traps,
     task: JoinHandle<()>,
 }
 
@@ -111,6 +138,7 @@ impl TcpProxy {
         let (mode_tx, mode_rx) = watch::channel((0, Mode::Pass));
         let (listening_tx, listening_rx) = watch::channel(true);
         let counts = Arc::new(Counts::default());
+        let trap = Traps::default();
         let target = target.to_owned();
         let acceptor = Acceptor {
             address,
@@ -118,6 +146,7 @@ impl TcpProxy {
             seed,
             mode_rx,
             counts: Arc::clone(&counts),
+            trap: Arc::clone(&trap),
         };
         let task = runtime().spawn(acceptor.run(listener, listening_tx));
         Ok(Self {
@@ -125,6 +154,7 @@ impl TcpProxy {
             mode_tx,
             listening_rx,
             counts,
+            trap,
             task,
         })
     }
@@ -147,6 +177,16 @@ impl TcpProxy {
                 false => Err(format!("its port {} isn't as it must be", self.address)),
             },
         )
+    }
+
+    /// Sets a trap, instead of the one that was set before, if any.
+    pub fn set_trap(&self, trap: Option<Trap>) {
+        *self.trap.lock().unwrap_or_else(PoisonError::into_inner) = trap;
+    }
+
+    /// How many traps have sprung.
+    pub fn num_sprung(&self) -> u64 {
+        self.counts.sprung.load(Ordering::Relaxed)
     }
 
     /// What it has done so far.
@@ -176,6 +216,7 @@ struct Acceptor {
     seed: u64,
     mode_rx: watch::Receiver<Setting>,
     counts: Arc<Counts>,
+    trap: Traps,
 }
 
 impl Acceptor {
@@ -214,6 +255,8 @@ impl Acceptor {
                 mode_rx: self.mode_rx.clone(),
                 counts: Arc::clone(&self.counts),
                 seed: self.seed.wrapping_add(number),
+                trap: Arc::clone(&self.trap),
+                asked: Mutex::new(None),
             };
             tokio::spawn(connection.run(client));
         }
@@ -225,6 +268,9 @@ struct Connection {
     mode_rx: watch::Receiver<Setting>,
     counts: Arc<Counts>,
     seed: u64,
+    trap: Traps,
+    /// The action of a trap whose request is on its way to the server.
+    asked: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -301,6 +347,21 @@ impl Connection {
         end
     }
 
+    /// The action of the trap if this data springs it.
+    fn trapped(&self, direction: Direction, data: &[u8]) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if direction == Direction::ToClient {
+            return asked.take();
+        }
+        let mut set = self.trap.lock().unwrap_or_else(PoisonError::into_inner);
+        let Trap { spring, action, .. } = set.take_if(|trap| (trap.is_it)(data))?;
+        if spring == Spring::Before {
+            return Some(action);
+        }
+        *asked = Some(action);
+        None
+    }
+
     async fn forward(
         &self,
         direction: Direction,
@@ -365,6 +426,14 @@ impl Connection {
                     Err(_) => return End::Cut,
                 },
             };
+            if let Some(action) = self.trapped(direction, &buffer[..num]) {
+                if direction == Direction::ToClient {
+                    tokio::time::sleep(ANSWERED).await;
+                }
+                let _ = tokio::task::spawn_blocking(action).await;
+                self.counts.sprung.fetch_add(1, Ordering::Relaxed);
+                return End::Cut;
+            }
             if let Some(pace) = pace {
                 tokio::time::sleep(pace).await;
             }

@@ -3,6 +3,7 @@
 mod elasticsearch;
 mod hdfs;
 mod kafka;
+mod moments;
 mod process;
 
 use super::case::Case;
@@ -11,11 +12,14 @@ use super::case::Case;
 pub fn all() -> Vec<Case> {
     let groups = [
         process::CASES,
+        moments::CASES,
         kafka::CASES,
         elasticsearch::CASES,
         hdfs::CASES,
     ];
-    groups.concat()
+    let mut all = groups.concat();
+    all.sort_by_key(|case| case.id);
+    all
 }
 
 /// The case of this id, whatever its letters' case.
