@@ -23,6 +23,9 @@ pub use crate::bulk::{EditItem, Item as BulkItem, ItemFault};
 use crate::error::{Context, Error, Result};
 use crate::rt::{block_on, runtime};
 
+/// So long after its sending an answer has arrived.
+const ANSWERED: Duration = Duration::from_millis(30);
+
 /// What happens to one request.
 #[derive(Clone)]
 pub enum Fault {
@@ -47,6 +50,10 @@ pub enum Fault {
     Truncate(usize),
     /// The server does it; the answer is replaced by this, with status 200.
     Garbage(Vec<u8>),
+    /// The server does it, its answer goes out, and a moment later this is called; it may block.
+    Then(Arc<dyn Fn() + Send + Sync>),
+    /// A body of more bytes than this is answered with status 413; the server doesn't see it.
+    TooLarge(usize),
     /// The answer says for some items of a bulk request what the function says. If `honest`, those
     /// items are really not forwarded; else they are, and the answer lies.
     EditItems {
@@ -95,6 +102,8 @@ impl Fault {
             Self::DropResponse => "drop response",
             Self::Truncate(_) => "truncate",
             Self::Garbage(_) => "garbage",
+            Self::Then(_) => "something afterwards",
+            Self::TooLarge(_) => "too large",
             Self::EditItems { .. } => "edit items",
         }
     }
@@ -320,6 +329,23 @@ async fn handle(
             forward.send(body).await?;
             Ok(Response::new(Full::from(garbage.clone())))
         }
+        Fault::Then(action) => {
+            let answer = forward.send(body).await?;
+            let action = Arc::clone(action);
+            tokio::spawn(async move {
+                tokio::time::sleep(ANSWERED).await;
+                let _ = tokio::task::spawn_blocking(move || action()).await;
+            });
+            Ok(answer)
+        }
+        Fault::TooLarge(most) if body.len() > *most => {
+            shared.lock().counters.faults += 1;
+            let answer = Response::builder().status(413);
+            answer
+                .body(Full::from("too large"))
+                .context("not an answer")
+        }
+        Fault::TooLarge(_) => forward.send(body).await,
         Fault::EditItems { edit, honest } => forward.edited(body, edit, *honest).await,
     }
 }
@@ -342,7 +368,10 @@ impl Shared {
             .script
             .pop_front()
             .unwrap_or_else(|| state.always.clone());
-        if !matches!(fault, Fault::Pass | Fault::EditItems { .. }) {
+        if !matches!(
+            fault,
+            Fault::Pass | Fault::EditItems { .. } | Fault::TooLarge(_)
+        ) {
             state.counters.faults += 1;
         }
         Some(fault)

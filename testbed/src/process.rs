@@ -138,6 +138,11 @@ impl Outflow {
         self.wait(Duration::from_secs(10)).map(|_| ())
     }
 
+    /// A signal to it and all that it has started, without waiting for the end.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        self.guarded.signal_group(signal)
+    }
+
     /// SIGSTOP.
     pub fn freeze(&self) -> Result<()> {
         self.guarded.signal_group(Signal::STOP)

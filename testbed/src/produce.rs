@@ -423,6 +423,11 @@ impl Load {
         self.producer.num_acked()
     }
 
+    /// Sends one more, beside the steady ones.
+    pub fn send(&self, topic: &str, record: &Outgoing) -> Result<()> {
+        self.producer.send(topic, record)
+    }
+
     /// What was acknowledged so far.
     pub fn ledger(&self) -> Ledger {
         self.producer.ledger()

@@ -110,6 +110,8 @@ pub struct Setup {
     pub hdfs: Properties,
     /// What stands in between.
     pub proxies: &'static [Proxy],
+    /// Only one in so many records is waited for: where records are large.
+    pub fewer: i64,
     /// Bytes that a sink may hold (`memory`), in MiB.
     pub memory_mib: u64,
     /// More of outflow's configuration.
@@ -132,6 +134,7 @@ impl Setup {
         disk_mib: 0,
         hdfs: &[],
         proxies: &[],
+        fewer: 1,
         memory_mib: 80,
         lines: Lines {
             top: "",

@@ -27,6 +27,8 @@ pub struct Pace {
     pub moved: i64,
     /// It holds at least so long.
     pub hold: Duration,
+    /// The whole of what a fault can do (fifty kills), or as much as proof needs (eight).
+    pub in_full: bool,
 }
 
 impl Pace {
@@ -35,12 +37,14 @@ impl Pace {
         warm_up: 1_000,
         moved: 1_500,
         hold: Duration::ZERO,
+        in_full: false,
     };
     /// Long enough that rates mean something.
     pub const FULL: Pace = Pace {
         warm_up: 6_000,
         moved: 10_000,
         hold: Duration::from_secs(10),
+        in_full: true,
     };
 }
 
@@ -60,13 +64,10 @@ pub fn run_case(case: &Case, binary: &Path, seed: u64, pace: &Pace) -> Outcome {
         seed,
         ..Outcome::default()
     };
-    let ran = World::new(case.id, &case.setup, binary, seed).and_then(|world| {
-        Run {
-            case,
-            pace,
-            world: &world,
-        }
-        .go(&mut outcome)
+    let ran = World::new(case.id, &case.setup, binary, seed).and_then(|mut world| {
+        world.in_full = pace.in_full;
+        let world = &world;
+        Run { case, pace, world }.go(&mut outcome)
     });
     if let Err(error) = ran {
         outcome.findings.push(error.to_string());
@@ -94,6 +95,14 @@ struct Moments {
 }
 
 impl Run<'_> {
+    fn warm_up(&self) -> i64 {
+        self.pace.warm_up / self.world.setup.fewer
+    }
+
+    fn moved(&self) -> i64 {
+        self.pace.moved / self.world.setup.fewer
+    }
+
     fn go(&self, outcome: &mut Outcome) -> Result<()> {
         let world = self.world;
         let outflow = world.start()?;
@@ -139,7 +148,7 @@ impl Run<'_> {
         }
         let warm = Instant::now();
         for sink in world.setup.sinks {
-            world.wait_committed(*sink, self.pace.warm_up)?;
+            world.wait_committed(*sink, self.warm_up())?;
         }
         let rebalances = self.figure("outflow_rebalances_total")?;
 
@@ -200,14 +209,14 @@ impl Run<'_> {
             }
             for (sink, before) in &others {
                 let moved = world.watch.committed(*sink) - before;
-                if moved < self.pace.moved {
+                if moved < self.moved() {
                     let name = sink.name();
                     return Err(format!("{name} has moved {moved} records during the fault"));
                 }
             }
             let moved = world.num_produced() - produced;
             // While the brokers are away nothing can move.
-            if self.case.target != Target::Kafka && moved < self.pace.moved {
+            if self.case.target != Target::Kafka && moved < self.moved() {
                 return Err(format!("{moved} records were produced during the fault"));
             }
             match since.elapsed() >= self.pace.hold {

@@ -18,7 +18,7 @@ use crate::kafka::{Kafka, KafkaOptions};
 use crate::ledger::Ledger;
 use crate::ports::free_port;
 use crate::process::Outflow;
-use crate::produce::{Generator, Load};
+use crate::produce::{Generator, Load, Outgoing};
 use crate::tcp_proxy::{Protocol, TcpProxy};
 
 use super::case::{Properties, Proxy, Setup, Sink};
@@ -73,6 +73,8 @@ pub struct World {
     pub watch: Watch,
     /// For whatever in this run is random.
     pub seed: u64,
+    /// The whole of what a fault can do, or as much as proof needs.
+    pub in_full: bool,
     binary: PathBuf,
     processes: Mutex<Vec<Arc<Outflow>>>,
     logs: Mutex<Vec<PathBuf>>,
@@ -130,6 +132,7 @@ impl World {
             topic,
             watch,
             seed,
+            in_full: true,
             binary: binary.to_owned(),
             processes: Mutex::new(Vec::new()),
             logs: Mutex::new(Vec::new()),
@@ -220,6 +223,13 @@ impl World {
         lock(&self.processes).clone()
     }
 
+    /// Whether all three servers run and aren't frozen: else nobody can be asked what stands where.
+    pub fn servers_answer(&self) -> bool {
+        let nodes = self.kafka.nodes().iter().chain(self.hdfs.nodes());
+        let mut nodes = nodes.chain([self.elasticsearch.node()]);
+        nodes.all(|node| node.pid().is_some_and(|pid| !is_frozen(pid)))
+    }
+
     /// Everything that any instance has said.
     pub fn logs(&self) -> String {
         let logs = lock(&self.logs);
@@ -245,6 +255,14 @@ impl World {
         )?;
         *lock(&self.load) = Some(load);
         Ok(())
+    }
+
+    /// Produces one more, beside the steady ones; it is in the ledger, too.
+    pub fn send(&self, record: &Outgoing) -> Result<()> {
+        match lock(&self.load).as_ref() {
+            Some(load) => load.send(&self.topic, record),
+            None => Err(Error::new("nothing is produced")),
+        }
     }
 
     /// How many records the broker has acknowledged.
@@ -329,6 +347,12 @@ impl World {
             topic: &self.topic,
         }
     }
+}
+
+fn is_frozen(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map_or("X", |(_, rest)| rest);
+    state.starts_with(['T', 't', 'X', 'Z'])
 }
 
 type Servers = (Server<Kafka>, Server<Elasticsearch>, Server<Hdfs>);

@@ -5,6 +5,7 @@ mod hdfs;
 mod hdfs_answers;
 mod kafka;
 mod kafka_groups;
+mod moments;
 mod process;
 mod words;
 
@@ -14,13 +15,16 @@ use super::case::Case;
 pub fn all() -> Vec<Case> {
     let groups = [
         process::CASES,
+        moments::CASES,
         kafka::CASES,
         kafka_groups::CASES,
         elasticsearch::CASES,
         hdfs::CASES,
         hdfs_answers::CASES,
     ];
-    groups.concat()
+    let mut all = groups.concat();
+    all.sort_by_key(|case| case.id);
+    all
 }
 
 /// The case of this id, whatever its letters' case.
