@@ -88,6 +88,8 @@ pub struct Setup {
     pub sinks: &'static [Sink],
     /// Partitions of the topic.
     pub partitions: usize,
+    /// How many of them come only later, by a fault.
+    pub partitions_later: usize,
     /// Records a second.
     pub rate: u32,
     /// Bytes of padding of a record, from and to.
@@ -123,6 +125,7 @@ impl Setup {
     pub const PLAIN: Setup = Setup {
         sinks: BOTH,
         partitions: 4,
+        partitions_later: 0,
         rate: 1_000,
         padding: (20, 80),
         brokers: 1,

@@ -4,6 +4,7 @@ mod elasticsearch;
 mod hdfs;
 mod hdfs_answers;
 mod kafka;
+mod kafka_data;
 mod kafka_groups;
 mod moments;
 mod process;
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Case> {
         process::CASES,
         moments::CASES,
         kafka::CASES,
+        kafka_data::CASES,
         kafka_groups::CASES,
         elasticsearch::CASES,
         hdfs::CASES,
