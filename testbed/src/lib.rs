@@ -37,6 +37,7 @@ pub mod http;
 pub mod http_proxy;
 pub mod kafka;
 pub mod kafka_client;
+mod kafka_security;
 pub mod ledger;
 pub mod node;
 pub mod ports;

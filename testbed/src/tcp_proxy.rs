@@ -16,12 +16,13 @@ use crate::error::{Context, Error, Result};
 use crate::guard::wait_until;
 use crate::rt::{block_on, runtime};
 
-use calls::{Conversation, Traps};
+use calls::{Conversation, Edit, Traps};
 use connection::Connection;
 
 mod calls;
 mod connection;
 mod frames;
+pub mod offset_commit;
 
 pub use calls::{Call, Protocol, Then, Trap};
 
@@ -175,9 +176,25 @@ impl TcpProxy {
         then: Then,
         choice: impl FnMut(&Call<'_>) -> bool + Send + 'static,
     ) -> Result<Trap> {
+        self.set_trap(Trap::new(times, then, Box::new(choice), None))
+    }
+
+    /// Changes the next `times` requests that `choice` says yes to, and the answers to them, in place. A trap like any
+    /// other.
+    pub fn edit(
+        &self,
+        times: u64,
+        choice: impl FnMut(&Call<'_>) -> bool + Send + 'static,
+        request: impl FnMut(&mut [u8]) + Send + 'static,
+        answer: impl FnMut(&mut [u8]) + Send + 'static,
+    ) -> Result<Trap> {
+        let edits: (Edit, Edit) = (Box::new(request), Box::new(answer));
+        self.set_trap(Trap::new(times, Then::Edit, Box::new(choice), Some(edits)))
+    }
+
+    fn set_trap(&self, trap: Trap) -> Result<Trap> {
         let traps = self.traps.as_ref();
         let traps = traps.ok_or_else(|| Error::new("this proxy knows no protocol: start_for"))?;
-        let trap = Trap::new(times, then, Box::new(choice));
         traps.set(&trap);
         Ok(trap)
     }

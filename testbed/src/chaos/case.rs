@@ -96,6 +96,8 @@ pub struct Setup {
     pub padding: (usize, usize),
     /// Number of brokers; a Kafka of its own if more than 1, or with properties.
     pub brokers: usize,
+    /// A user and a password on the way through [`Proxy::Kafka`]; a Kafka of its own.
+    pub kafka_secure: bool,
     /// Properties of the brokers.
     pub kafka: Properties,
     /// Properties of the topic.
@@ -129,6 +131,7 @@ impl Setup {
         rate: 1_000,
         padding: (20, 80),
         brokers: 1,
+        kafka_secure: false,
         kafka: &[],
         topic: &[],
         elasticsearch: &[],

@@ -362,10 +362,12 @@ fn is_frozen(pid: u32) -> bool {
 type Servers = (Server<Kafka>, Server<Elasticsearch>, Server<Hdfs>);
 
 fn servers(setup: &Setup) -> Result<Servers> {
-    let kafka = match setup.brokers <= 1 && setup.kafka.is_empty() {
+    let is_plain = setup.brokers <= 1 && !setup.kafka_secure && setup.kafka.is_empty();
+    let kafka = match is_plain {
         true => Server::Shared(&shared().kafka),
         false => Server::Own(Box::new(Kafka::start(&KafkaOptions {
             num_brokers: setup.brokers,
+            scram_user: setup.kafka_secure.then(config::kafka_user),
             properties: owned(setup.kafka),
             ..KafkaOptions::default()
         })?)),

@@ -36,7 +36,12 @@ pub enum Then {
     CutBefore,
     /// The request, and what the client sends after it on this connection, waits until [`Trap::let_go`].
     Hold,
+    /// Both come through, changed: see [`super::TcpProxy::edit`].
+    Edit,
 }
+
+/// What is changed in place in a frame.
+pub type Edit = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// A request as the proxy sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +73,8 @@ struct State {
     chosen: AtomicU64,
     sprung: AtomicU64,
     choice: Mutex<Choice>,
+    /// Of the request and of the answer.
+    edits: Mutex<Option<(Edit, Edit)>>,
     held_tx: watch::Sender<Held>,
 }
 
@@ -79,13 +86,14 @@ enum Held {
 }
 
 impl Trap {
-    pub(super) fn new(times: u64, then: Then, choice: Choice) -> Self {
+    pub(super) fn new(times: u64, then: Then, choice: Choice, edits: Option<(Edit, Edit)>) -> Self {
         let state = State {
             then,
             left: AtomicU64::new(times),
             chosen: AtomicU64::new(0),
             sprung: AtomicU64::new(0),
             choice: Mutex::new(choice),
+            edits: Mutex::new(edits),
             held_tx: watch::channel(Held::Waiting).0,
         };
         Self {
@@ -205,7 +213,7 @@ impl Conversation {
         pieces.into_iter().map(step).collect()
     }
 
-    fn request(&self, frame: Vec<u8>) -> Step {
+    fn request(&self, mut frame: Vec<u8>) -> Step {
         let Some(trap) = lock(&self.traps.set).clone() else {
             return Step::Forward(frame);
         };
@@ -221,6 +229,13 @@ impl Conversation {
         }
         trap.chosen.fetch_add(1, Ordering::SeqCst);
         match trap.then {
+            Then::Edit => {
+                if let Some((edit, _)) = lock(&trap.edits).as_mut() {
+                    edit(&mut frame);
+                }
+                lock(&self.doomed).insert(number, trap);
+                Step::Forward(frame)
+            }
             Then::LoseAnswer | Then::CutAtAnswer => {
                 lock(&self.doomed).insert(number, trap);
                 Step::Forward(frame)
@@ -236,7 +251,7 @@ impl Conversation {
         }
     }
 
-    fn answer(&self, frame: Vec<u8>) -> Step {
+    fn answer(&self, mut frame: Vec<u8>) -> Step {
         let number = self.traps.protocol.answer(&frame);
         match number.and_then(|number| lock(&self.doomed).remove(&number)) {
             None => Step::Forward(frame),
@@ -244,6 +259,12 @@ impl Conversation {
                 trap.sprung.fetch_add(1, Ordering::SeqCst);
                 match trap.then {
                     Then::CutAtAnswer => Step::Cut,
+                    Then::Edit => {
+                        if let Some((_, edit)) = lock(&trap.edits).as_mut() {
+                            edit(&mut frame);
+                        }
+                        Step::Forward(frame)
+                    }
                     _ => Step::Swallow(frame.len()),
                 }
             }

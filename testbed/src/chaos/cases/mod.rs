@@ -6,6 +6,7 @@ mod hdfs_answers;
 mod kafka;
 mod kafka_data;
 mod kafka_groups;
+mod kafka_refusals;
 mod moments;
 mod process;
 mod words;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Case> {
         kafka::CASES,
         kafka_data::CASES,
         kafka_groups::CASES,
+        kafka_refusals::CASES,
         elasticsearch::CASES,
         hdfs::CASES,
         hdfs_answers::CASES,
