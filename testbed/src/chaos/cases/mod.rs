@@ -1,5 +1,6 @@
 //! The catalogue.
 
+mod answers;
 mod elasticsearch;
 mod hdfs;
 mod kafka;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Case> {
         moments::CASES,
         kafka::CASES,
         elasticsearch::CASES,
+        answers::CASES,
         hdfs::CASES,
     ];
     let mut all = groups.concat();
