@@ -237,7 +237,7 @@ pub struct Case {
     pub expect: Expect,
     /// Runs in `make test`.
     pub in_subset: bool,
-    /// The random mode may draw it: it needs no more than [`the random mode's set-up`] has.
+    /// The random mode may draw it: it needs no more than [`super::random::SETUP`] has.
     pub random: bool,
     /// Makes the fault. Whatever is random in it is drawn here.
     pub fault: fn(&mut StdRng) -> Box<dyn Fault>,

@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Result};
 use super::case::Case;
 use super::cases;
 use super::outcome::{Outcome, table};
+use super::random::run_random;
 use super::run::{Pace, run_case};
 
 /// What to run.
@@ -64,7 +65,13 @@ pub fn run(options: &Options) -> Result<()> {
     pace.hold = options.hold.map_or(pace.hold, Duration::from_secs);
     say(&format!("seed {seed}"));
     let mut outcomes = Vec::new();
-    for case in &chosen {
+    if let Some(minutes) = options.minutes {
+        let time = Duration::try_from_secs_f64(60.0 * minutes).context("not a time")?;
+        let outcome = run_random(&binary, seed, time, &say);
+        tell(&outcome);
+        outcomes.push(outcome);
+    }
+    for case in chosen.iter().filter(|_| options.minutes.is_none()) {
         say(&format!("{}  {} ...", case.id, case.name));
         let outcome = run_case(case, &binary, seed, &pace);
         tell(&outcome);
@@ -140,6 +147,9 @@ fn tell(outcome: &Outcome) {
 /// How to run just this again.
 pub fn again(outcome: &Outcome) -> String {
     let (id, seed) = (&outcome.id, outcome.seed);
+    if id == "random" {
+        return format!("seed {seed}; again: make chaos SEED={seed} MINUTES=...");
+    }
     format!("seed {seed}; again: make chaos CASE={id} SEED={seed}")
 }
 

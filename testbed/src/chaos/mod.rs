@@ -12,7 +12,7 @@
 //! | [`watch`] | committed offsets and memory, sampled from outside |
 //! | [`judge`] | ledger against sinks, committed offsets against sinks, secrets in output |
 //! | [`run`] | one case from warm-up to verdict |
-//! | random | faults drawn from all cases, two at a time too |
+//! | [`random`] | faults drawn from all cases, two at a time too |
 //! | [`outcome`] | what came of it: a line of the table, JSON |
 //! | [`command`] | `testbed chaos` |
 
@@ -23,6 +23,7 @@ pub mod command;
 pub mod config;
 pub mod judge;
 pub mod outcome;
+pub mod random;
 pub mod run;
 pub mod watch;
 pub mod world;

@@ -122,21 +122,11 @@ impl Run<'_> {
         self.measure(&moments, outcome);
         finish(world, &ledger, outcome)?;
 
-        outcome.peak_bytes = world.watch.peak_bytes();
-        let sinks = world.setup.sinks.len() as f64;
-        let budget = (world.setup.memory_mib << 20) as f64 * AROUND * sinks;
-        let bound = idle + PROCESS_BYTES + budget as u64;
-        let mut find = |text: String| outcome.findings.push(text);
-        if outcome.peak_bytes > bound {
-            let [peak, bound] = [outcome.peak_bytes, bound].map(|bytes| bytes >> 20);
-            find(format!(
-                "I9: {peak} MiB in memory, at most {bound} MiB are allowed"
-            ));
-        }
+        check_bounds(world, idle, outcome);
         if outcome.dead_letters > 0 && !self.case.expect.dead_letters {
-            find(format!("{} records were refused", outcome.dead_letters));
+            let text = format!("{} records were refused", outcome.dead_letters);
+            outcome.findings.push(text);
         }
-        world.watch.went_back().into_iter().for_each(find);
         Ok(())
     }
 
@@ -303,6 +293,20 @@ pub fn finish(world: &World, ledger: &Ledger, outcome: &mut Outcome) -> Result<(
     world.forget(&outflow);
     outcome.findings.extend(judge::check_secrets(world));
     Ok(())
+}
+
+/// What was seen over the whole run: memory within its bound, and no committed offset that went back.
+pub fn check_bounds(world: &World, idle_bytes: u64, outcome: &mut Outcome) {
+    outcome.peak_bytes = world.watch.peak_bytes();
+    let sinks = world.setup.sinks.len() as f64;
+    let budget = (world.setup.memory_mib << 20) as f64 * AROUND * sinks;
+    let bound = idle_bytes + PROCESS_BYTES + budget as u64;
+    if outcome.peak_bytes > bound {
+        let [peak, bound] = [outcome.peak_bytes, bound].map(|bytes| bytes >> 20);
+        let text = format!("I9: {peak} MiB in memory, at most {bound} MiB are allowed");
+        outcome.findings.push(text);
+    }
+    outcome.findings.extend(world.watch.went_back());
 }
 
 fn look(world: &World, ledger: &Ledger, when: &str, outcome: &mut Outcome) -> Result<Standing> {

@@ -1,5 +1,6 @@
 //! The catalogue.
 
+mod answers;
 mod elasticsearch;
 mod hdfs;
 mod hdfs_answers;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Case> {
         kafka_groups::CASES,
         kafka_refusals::CASES,
         elasticsearch::CASES,
+        answers::CASES,
         hdfs::CASES,
         hdfs_answers::CASES,
     ];
