@@ -201,6 +201,18 @@ impl KafkaClient {
         }
     }
 
+    /// The leader of a partition (negative: none) and the brokers that have it, by their ids.
+    pub fn replicas(&self, topic: &str, partition: i32) -> Result<(i32, Vec<i32>)> {
+        let client = self.consumer("testbed-metadata")?;
+        let metadata = client.fetch_metadata(Some(topic), TIMEOUT);
+        let metadata = metadata.context(format!("can't ask for topic {topic}"))?;
+        let known = metadata.topics().iter().find(|known| known.name() == topic);
+        let mut partitions = known.into_iter().flat_map(|topic| topic.partitions());
+        let found = partitions.find(|known| known.id() == partition);
+        let found = found.ok_or_else(|| Error::new(format!("no {topic}-{partition}")))?;
+        Ok((found.leader(), found.replicas().to_vec()))
+    }
+
     /// How many members a group has now; none if there is no such group.
     pub fn num_members(&self, group: &str) -> Result<usize> {
         let client = self.consumer("testbed-metadata")?;
