@@ -2,6 +2,7 @@
 # make test   everything: set-up, format, lints, all tests against real servers
 # make lint   format and lints
 # make chaos  the whole fault suite on real servers (an hour); CASE=F36 that one; SEED=7 MINUTES=10 random faults
+# make soak   a long run of HOURS=1: memory, descriptors and threads stay flat; figures in target/soak
 # make mutants  breaks the pipeline on purpose and demands that its tests notice (slow)
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
@@ -15,11 +16,12 @@ DEMO_SECONDS ?= 60
 KEEP ?=
 PORTS ?=
 CASE ?=
+HOURS ?= 1
 SEED ?=
 MINUTES ?=
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo chaos test lint build mutants bench-rebalance setup
+.PHONY: demo chaos soak test lint build mutants bench-rebalance setup
 
 demo: build
 	@exec $(TARGET)/release/testbed demo
@@ -37,6 +39,9 @@ mutants: setup
 
 chaos: build
 	@exec $(TARGET)/release/testbed chaos $(CASE:%=--case %) $(SEED:%=--seed %) $(MINUTES:%=--minutes %)
+
+soak: build
+	@exec $(TARGET)/release/testbed soak --hours $(HOURS)
 
 bench-rebalance: build
 	@exec $(TARGET)/release/testbed bench-rebalance

@@ -19,7 +19,7 @@
 //! | [`stub`] | an Elasticsearch that takes everything at once, and knows when |
 //! | [`process`] | a running outflow |
 //! | [`cluster`] | all three together, shared by the tests of one process |
-//! | [`chaos`] | the fault suite |
+//! | [`chaos`], [`soak`] | the fault suite, the long run |
 
 pub mod artifacts;
 mod bulk;
@@ -44,6 +44,7 @@ pub mod ports;
 pub mod process;
 pub mod produce;
 mod rt;
+pub mod soak;
 pub mod stub;
 pub mod tcp_proxy;
 pub mod transactions;

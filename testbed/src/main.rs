@@ -41,6 +41,8 @@ enum Command {
     BenchRebalance(bench::Options),
     /// Run the fault suite: cases, or random faults
     Chaos(testbed::chaos::command::Options),
+    /// A long run: memory, descriptors and threads must stay flat
+    Soak(testbed::soak::Options),
     /// Start a guarded process and a folder, say their ids, and stay (for the guard's own test)
     #[command(hide = true)]
     Probe,
@@ -73,6 +75,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::BenchRebalance(options) => bench::run(&options),
         Command::Chaos(options) => testbed::chaos::command::run(&options),
+        Command::Soak(options) => testbed::soak::run(&options),
         Command::Fetch => testbed::artifacts::Artifacts::get().map(|_| ()),
         Command::Up {
             ports_base,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::guard::{Guarded, Signal, Spec, log_tail};
 use crate::http::Http;
 
@@ -180,6 +180,23 @@ impl Outflow {
     fn with_log(&self, text: &str) -> Error {
         let (log, tail) = (self.log.display(), log_tail(&self.log, 30));
         Error::new(format!("{text}. The end of its log {log}:\n{tail}"))
+    }
+}
+
+/// The outflow binary: this one, or the one beside the program that runs.
+pub fn binary(chosen: Option<&Path>) -> Result<PathBuf> {
+    let binary = match chosen {
+        Some(binary) => binary.to_owned(),
+        None => std::env::current_exe()
+            .context("where am I?")?
+            .with_file_name("outflow"),
+    };
+    match binary.is_file() {
+        true => Ok(binary),
+        false => {
+            let text = format!("{} isn't there; run `make build` first", binary.display());
+            Err(Error::new(text))
+        }
     }
 }
 

@@ -133,6 +133,8 @@ struct Pending {
 
 #[derive(Clone, Default)]
 struct Deliveries {
+    /// Acknowledgements are counted, and not written down.
+    only_counted: bool,
     ledger: Arc<Mutex<Ledger>>,
     acked: Arc<AtomicU64>,
     failed: Arc<Mutex<Vec<String>>>,
@@ -146,6 +148,9 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
+            Ok(_) if self.only_counted => {
+                self.acked.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(record) => {
                 ledger.add(Entry {
                     topic: record.topic().to_owned(),
@@ -182,7 +187,19 @@ impl Producer {
 
     /// The same with librdkafka properties of the caller's.
     pub fn with_properties(bootstrap: &str, properties: &[(&str, &str)]) -> Result<Self> {
-        let deliveries = Deliveries::default();
+        Self::build(bootstrap, properties, Deliveries::default())
+    }
+
+    /// One that counts acknowledgements and keeps no ledger of them: for more records than memory has room for.
+    pub fn counting(bootstrap: &str) -> Result<Self> {
+        let deliveries = Deliveries {
+            only_counted: true,
+            ..Deliveries::default()
+        };
+        Self::build(bootstrap, &[], deliveries)
+    }
+
+    fn build(bootstrap: &str, properties: &[(&str, &str)], deliveries: Deliveries) -> Result<Self> {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", bootstrap)
@@ -392,9 +409,19 @@ impl Load {
         bootstrap: &str,
         topic: &str,
         per_second: u32,
+        next: impl FnMut() -> Outgoing + Send + 'static,
+    ) -> Result<Self> {
+        Self::start_by(Producer::new(bootstrap)?, topic, per_second, next)
+    }
+
+    /// The same by a producer of the caller's.
+    pub fn start_by(
+        producer: Producer,
+        topic: &str,
+        per_second: u32,
         mut next: impl FnMut() -> Outgoing + Send + 'static,
     ) -> Result<Self> {
-        let producer = Arc::new(Producer::new(bootstrap)?);
+        let producer = Arc::new(producer);
         let stop = Arc::new(AtomicBool::new(false));
         let (their_producer, their_stop) = (Arc::clone(&producer), Arc::clone(&stop));
         let topic = topic.to_owned();

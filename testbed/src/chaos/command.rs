@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
         return Ok(());
     }
-    let binary = binary(options)?;
+    let binary = crate::process::binary(options.outflow.as_deref())?;
     let seed = options
         .seed
         .unwrap_or_else(|| rand::rng().random_range(0..1 << 32));
@@ -110,23 +110,6 @@ fn choose(options: &Options) -> Result<Vec<Case>> {
         })
     };
     options.cases.iter().map(find).collect()
-}
-
-fn binary(options: &Options) -> Result<PathBuf> {
-    let binary = match &options.outflow {
-        Some(binary) => binary.clone(),
-        None => {
-            let own = std::env::current_exe().context("where am I?")?;
-            own.with_file_name("outflow")
-        }
-    };
-    match binary.is_file() {
-        true => Ok(binary),
-        false => {
-            let text = format!("{} isn't there; run `make build` first", binary.display());
-            Err(Error::new(text))
-        }
-    }
 }
 
 fn tell(outcome: &Outcome) {

@@ -171,6 +171,18 @@ impl Present {
     }
 }
 
+/// How many records a sink has, by coordinates alone (holes in a file's range count).
+pub fn num_present(world: &World, sink: Sink) -> Result<usize> {
+    Ok(match present(world, sink)? {
+        Present::Ids(ids) => ids.len(),
+        Present::Ranges(ranges) => {
+            let spans = ranges.values().flatten();
+            let sum: i64 = spans.map(|(first, last)| last - first + 1).sum();
+            usize::try_from(sum).unwrap_or(0)
+        }
+    })
+}
+
 /// Which records a sink has now.
 pub fn present(world: &World, sink: Sink) -> Result<Present> {
     if sink == Sink::Elasticsearch {

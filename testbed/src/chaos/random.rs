@@ -192,6 +192,11 @@ fn take(
     }
     say(&format!("{:7.1} s  mended; {}", at(), counts.join(", ")));
     broken.map_err(|error| world.explain(error))?;
+    // Of a fault that has left two, the first goes on.
+    for outflow in world.instances().iter().skip(1) {
+        outflow.stop(Duration::from_secs(SHUTDOWN_SECONDS + 5))?;
+        world.forget(outflow);
+    }
     match world
         .instances()
         .iter()

@@ -18,7 +18,7 @@ use crate::kafka::{Kafka, KafkaOptions};
 use crate::ledger::Ledger;
 use crate::ports::free_port;
 use crate::process::Outflow;
-use crate::produce::{Generator, Load, Outgoing};
+use crate::produce::{Generator, Load, Outgoing, Producer};
 use crate::tcp_proxy::{Protocol, TcpProxy};
 
 use super::case::{Properties, Proxy, Setup, Sink};
@@ -248,16 +248,20 @@ impl World {
 
     /// Begins to produce.
     pub fn start_load(&self) -> Result<()> {
+        self.start_load_by(Producer::new(&self.kafka.bootstrap())?)
+    }
+
+    /// The same without a ledger: acknowledgements are counted.
+    pub fn start_counting_load(&self) -> Result<()> {
+        self.start_load_by(Producer::counting(&self.kafka.bootstrap())?)
+    }
+
+    fn start_load_by(&self, producer: Producer) -> Result<()> {
         let (from, to) = self.setup.padding;
-        let generator = Generator::new(&self.topic, self.seed)
-            .keys(50)
-            .padding(from..to);
-        let load = Load::start(
-            &self.kafka.bootstrap(),
-            &self.topic,
-            generator,
-            self.setup.rate,
-        )?;
+        let generator = Generator::new(&self.topic, self.seed).keys(50);
+        let mut generator = generator.padding(from..to);
+        let next = move || generator.record();
+        let load = Load::start_by(producer, &self.topic, self.setup.rate, next)?;
         *lock(&self.load) = Some(load);
         Ok(())
     }

@@ -58,22 +58,6 @@ impl Options {
     fn keep(&self) -> bool {
         !matches!(self.keep.as_str(), "" | "0" | "no" | "false")
     }
-
-    fn binary(&self) -> Result<PathBuf> {
-        let binary = match &self.outflow {
-            Some(binary) => binary.clone(),
-            None => std::env::current_exe()
-                .context("where am I?")?
-                .with_file_name("outflow"),
-        };
-        match binary.is_file() {
-            true => Ok(binary),
-            false => {
-                let text = format!("{} isn't there; run `make build` first", binary.display());
-                Err(Error::new(text))
-            }
-        }
-    }
 }
 
 /// Which ports the demo uses.
@@ -135,7 +119,7 @@ impl Ports {
 /// Tells the whole story. An error is its bad end.
 pub fn run(options: &Options) -> Result<()> {
     let story = Story::new();
-    let binary = options.binary()?;
+    let binary = testbed::process::binary(options.outflow.as_deref())?;
     let ports = Ports::choose(&options.ports)?;
     story.say(story.paint(
         Tone::Strong,
