@@ -269,7 +269,7 @@ impl Fault for DataNode {
 
     fn turn(&mut self, world: &World) -> Result<bool> {
         let moved = world.watch.committed(Sink::Hdfs) - self.before;
-        Ok(world.hdfs.datanodes().len() == 1 || moved >= 3_000)
+        Ok(world.hdfs.datanodes().len() == 1 || moved >= 1_500)
     }
 
     fn seen(&mut self, world: &World) -> Result<Seen> {

@@ -21,6 +21,8 @@ const BEHIND_PROXY: Setup = Setup {
 /// Files that are open for a while, with blocks under way.
 pub const LONG_OPEN: Setup = Setup {
     padding: (1_000, 2_000),
+    rate: 400,
+    fewer: 4,
     lines: Lines {
         rotate: "records = 100000\nage = \"8s\"",
         ..Setup::PLAIN.lines
