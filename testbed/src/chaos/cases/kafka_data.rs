@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::guard::wait_until;
 use crate::ledger::{Entry, Ledger};
-use crate::produce::{Generator, Outgoing};
+use crate::produce::{Generator, Outgoing, Producer};
 use crate::transactions::TransactionalProducer;
 
 use super::super::case::{BOTH, Case, Expect, Fault, NONE, Seen, Setup, Sink, Target};
@@ -87,12 +87,16 @@ impl Fault for Grows {
         let (all, later) = (world.setup.partitions, world.setup.partitions_later);
         world.kafka.client().add_partitions(&world.topic, all)?;
         let mut generator = Generator::new(format!("{}-later", world.topic), world.seed);
+        // The load's own producer learns of them only minutes later.
+        let producer = Producer::new(&world.kafka.bootstrap())?;
         for index in 0..400 {
             let mut record = generator.record();
             let partition = all - later + index % later;
             record.partition = i32::try_from(partition).ok();
-            world.send(&record)?;
+            producer.send(&world.topic, &record)?;
         }
+        producer.flush()?;
+        world.claims.add(producer.ledger());
         Ok(())
     }
 

@@ -79,6 +79,7 @@ const HANGING: Setup = Setup {
 struct Storm {
     changes: Vec<Change>,
     others: Vec<Arc<Outflow>>,
+    leaving: Vec<Arc<Outflow>>,
     next: Instant,
     num: u64,
 }
@@ -100,6 +101,7 @@ impl Storm {
         Self {
             changes: (0..30).map(change).collect(),
             others: Vec::new(),
+            leaving: Vec::new(),
             next: Instant::now(),
             num: 0,
         }
@@ -114,12 +116,16 @@ impl Storm {
         };
         match change {
             Change::Join => self.others.push(world.start()?),
-            Change::Leave => self.others[0].terminate()?,
-            Change::Die => self.others[0].kill()?,
-        }
-        if !matches!(change, Change::Join) {
-            let gone = self.others.remove(0);
-            world.forget(&gone);
+            Change::Leave => {
+                let gone = self.others.remove(0);
+                gone.terminate()?;
+                self.leaving.push(gone);
+            }
+            Change::Die => {
+                let gone = self.others.remove(0);
+                gone.kill()?;
+                world.forget(&gone);
+            }
         }
         self.num += 1;
         Ok(())
@@ -149,7 +155,7 @@ impl Fault for Storm {
     }
 
     fn heal(&mut self, world: &World) -> Result<()> {
-        for other in self.others.drain(..) {
+        for other in self.others.drain(..).chain(self.leaving.drain(..)) {
             end(world, &other)?;
         }
         wait_for_share(&*world.outflow()?, world, world.setup.partitions)
@@ -239,8 +245,7 @@ impl Fault for ThereAndBack {
         match self.second.take() {
             None => self.second = Some(world.start()?),
             Some(second) if assigned(&second).unwrap_or(0.0) > 0.0 => {
-                second.kill()?;
-                world.forget(&second);
+                end(world, &second)?;
                 self.num += 1;
             }
             waiting => self.second = waiting,
@@ -255,8 +260,7 @@ impl Fault for ThereAndBack {
     fn heal(&mut self, world: &World) -> Result<()> {
         set_sinks(world, &Mode::Pass)?;
         if let Some(second) = self.second.take() {
-            second.kill()?;
-            world.forget(&second);
+            end(world, &second)?;
         }
         wait_for_share(&*world.outflow()?, world, world.setup.partitions)
     }
