@@ -155,8 +155,12 @@ impl Fault for Storm {
     }
 
     fn heal(&mut self, world: &World) -> Result<()> {
-        for other in self.others.drain(..).chain(self.leaving.drain(..)) {
-            end(world, &other)?;
+        for other in self.others.drain(..) {
+            other.terminate()?;
+            self.leaving.push(other);
+        }
+        for gone in self.leaving.drain(..) {
+            gone_well(world, &gone)?;
         }
         wait_for_share(&*world.outflow()?, world, world.setup.partitions)
     }
@@ -164,7 +168,12 @@ impl Fault for Storm {
 
 /// Ends an instance in an orderly way.
 fn end(world: &World, outflow: &Arc<Outflow>) -> Result<()> {
-    let code = outflow.stop(PATIENCE)?;
+    outflow.terminate()?;
+    gone_well(world, outflow)
+}
+
+fn gone_well(world: &World, outflow: &Arc<Outflow>) -> Result<()> {
+    let code = outflow.wait(PATIENCE)?;
     world.forget(outflow);
     match code {
         0 => Ok(()),
