@@ -15,6 +15,7 @@ use crate::guard::{Guarded, Spec, TestDir, log_tail};
 use crate::http::Http;
 use crate::node::{Node, ReadyCheck};
 use crate::ports::free_port;
+use crate::tool;
 
 /// How to start HDFS.
 #[derive(Clone, Debug, Default)]
@@ -229,28 +230,10 @@ impl Hdfs {
     }
 
     fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
-        let out = tempfile::NamedTempFile::new_in(self.dir.path()).context("no temp file")?;
-        let mut spec = java(
-            Artifacts::get()?,
-            &self.config_dir,
-            self.dir.path(),
-            "tool.log",
-            class,
-        );
-        spec.log = out.path().to_owned();
-        spec.args.extend(args.iter().map(|arg| (*arg).to_owned()));
-        let run = Guarded::spawn(class, &spec)?;
-        let code = run.wait(Duration::from_secs(60));
-        let said = fs::read_to_string(out.path()).context("can't read the tool's output")?;
-        match code {
-            Some(0) => Ok(said),
-            Some(code) => Err(Error::new(format!(
-                "{class} {args:?} exit code {code}:\n{said}"
-            ))),
-            None => Err(Error::new(format!(
-                "{class} {args:?} took more than 60 s:\n{said}"
-            ))),
-        }
+        let artifacts = Artifacts::get()?;
+        let dir = self.dir.path();
+        let spec = java(artifacts, &self.config_dir, dir, "tool.log", class);
+        tool::run(spec, class, args)
     }
 }
 

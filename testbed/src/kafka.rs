@@ -17,6 +17,7 @@ use crate::kafka_client::KafkaClient;
 use crate::kafka_security;
 use crate::node::{Node, ReadyCheck};
 use crate::ports::free_port;
+use crate::tool;
 
 /// A cluster id of the right form; it only has to be the same for all brokers.
 const CLUSTER_ID: &str = "b3V0Zmxvdy10ZXN0YmVkLQ";
@@ -152,23 +153,10 @@ impl Kafka {
 
     /// Runs one of Kafka's own command line tools, and returns what it said.
     pub(crate) fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
-        let mut spec = spec(
-            Artifacts::get()?,
-            self.dir.path(),
-            "tool.log",
-            &["-Xmx128m"],
-        );
-        let out = tempfile::NamedTempFile::new_in(self.dir.path()).context("no temp file")?;
-        spec.log = out.path().to_owned();
-        let args = [&[class], args].concat();
-        spec.args.extend(args.iter().map(|arg| (*arg).to_owned()));
-        let run = Guarded::spawn(class, &spec)?;
-        let code = run.wait(Duration::from_secs(60));
-        let said = fs::read_to_string(out.path()).context("can't read the tool's output")?;
-        match code {
-            Some(0) => Ok(said),
-            code => Err(Error::new(format!("{args:?}: exit code {code:?}:\n{said}"))),
-        }
+        let dir = self.dir.path();
+        let mut spec = spec(Artifacts::get()?, dir, "tool.log", &["-Xmx128m"]);
+        spec.args.push(class.to_owned());
+        tool::run(spec, class, args)
     }
 
     fn each(&self, action: impl Fn(&Node) -> Result<()>) -> Result<()> {

@@ -47,6 +47,7 @@ mod rt;
 pub mod soak;
 pub mod stub;
 pub mod tcp_proxy;
+mod tool;
 pub mod transactions;
 
 pub use checker::{Ids, Report, check_elasticsearch, check_hdfs};
