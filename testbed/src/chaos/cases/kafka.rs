@@ -338,8 +338,14 @@ pub fn wait_for_share(outflow: &Outflow, world: &World, wanted: usize) -> Result
     for sink in world.setup.sinks {
         let what = format!("{} reads {wanted} partitions", sink.name());
         let waited = outflow.wait_for(&what, PATIENCE, || {
-            let num = num_running(&outflow.status()?, *sink);
-            Ok((num < wanted).then(|| format!("{num}")))
+            // It may not listen yet.
+            Ok(match outflow.status() {
+                Ok(status) => {
+                    let num = num_running(&status, *sink);
+                    (num < wanted).then(|| format!("{num}"))
+                }
+                Err(error) => Some(error.to_string()),
+            })
         });
         waited.map_err(|error| world.explain(error))?;
     }
