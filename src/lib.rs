@@ -10,6 +10,7 @@
 //! | [`sinks`] | the sink's contract, and the two sinks |
 //! | [`offsets`] | the tracker: what may be committed (pure) |
 //! | [`backoff`] | how long to wait before the next try |
+//! | [`lag`] | consumer lag judged over a window of time (pure) |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
 //! | [`admin`] | HTTP: health, metrics, status |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod kafka;
+pub mod lag;
 pub mod logging;
 pub mod metrics;
 pub mod offsets;

@@ -24,10 +24,10 @@ pub struct Options {
     #[arg(long, default_value_t = 1_000)]
     partitions: usize,
     /// Records a second, over all partitions in turn
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 1_000)]
     rate: u32,
     /// A partition without a record for so many seconds stands still; more on a machine that is busy
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 3.0)]
     still: f64,
     /// Which ways to take, by the words of the table's first column; all by default
     #[arg(long)]
@@ -43,6 +43,8 @@ pub struct Options {
 /// What happens to the third member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
+    /// The pauses that there are anyway: the resolution of the figures.
+    Nothing,
     /// kill -9, and nobody comes back.
     Killed,
     /// kill -9, and it is started again at once.
@@ -56,6 +58,7 @@ enum Event {
 impl Event {
     fn name(self) -> &'static str {
         match self {
+            Event::Nothing => "nothing",
             Event::Killed => "kill -9",
             Event::Restarted => "kill -9, started again",
             Event::Left => "SIGTERM",
@@ -179,8 +182,16 @@ fn measure(
         begun.elapsed().as_secs_f32()
     );
     for &event in way.events() {
-        gaps.settle(&stub)?;
+        let calm = gaps.settle(&stub)?;
+        if event == way.events()[0] {
+            rows.push(Row {
+                way,
+                event: Event::Nothing,
+                stood: calm,
+            });
+        }
         match event {
+            Event::Nothing => {}
             Event::Killed => group.kill(2)?,
             Event::Restarted => {
                 group.kill(2)?;
