@@ -112,6 +112,8 @@ pub struct Setup {
     pub fewer: i64,
     /// Bytes that a sink may hold (`memory`), in MiB.
     pub memory_mib: u64,
+    /// Variables of outflow's environment; `{dir}` is the run's own folder.
+    pub variables: Properties,
     /// More of outflow's configuration.
     pub lines: Lines,
 }
@@ -133,6 +135,7 @@ impl Setup {
         proxies: &[],
         fewer: 1,
         memory_mib: 80,
+        variables: &[],
         lines: Lines {
             top: "",
             kafka: "",
@@ -165,6 +168,11 @@ impl Seen {
 
 /// Something that breaks, and is mended. An error of any method fails the case.
 pub trait Fault: Send {
+    /// Before outflow is started for the first time.
+    fn prepare(&mut self, _world: &World) -> Result<()> {
+        Ok(())
+    }
+
     /// Breaks it. Returns when it is broken.
     fn inject(&mut self, world: &World) -> Result<()>;
 

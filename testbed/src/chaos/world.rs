@@ -184,6 +184,12 @@ impl World {
         let admin = format!("127.0.0.1:{}", free_port()?);
         let mut all = vec![("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
         all.extend(config::variables(&self.setup));
+        let dir = self.dir().display().to_string();
+        let own = self.setup.variables.iter();
+        let own: Vec<_> = own
+            .map(|(name, value)| (*name, value.replace("{dir}", &dir)))
+            .collect();
+        all.extend(own.iter().map(|(name, value)| (*name, value.as_str())));
         all.extend(env);
         let outflow = Outflow::spawn(words[0], &words[1..], &all, &log)?.with_admin(&admin);
         let outflow = Arc::new(outflow);

@@ -4,6 +4,7 @@ mod answers;
 mod elasticsearch;
 mod hdfs;
 mod kafka;
+mod limits;
 mod moments;
 mod process;
 
@@ -14,6 +15,7 @@ pub fn all() -> Vec<Case> {
     let groups = [
         process::CASES,
         moments::CASES,
+        limits::CASES,
         kafka::CASES,
         elasticsearch::CASES,
         answers::CASES,
