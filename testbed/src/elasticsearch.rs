@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +41,9 @@ pub struct Elasticsearch {
     node: Arc<Node>,
     http: Http,
     port: u16,
-    ca_file: Option<PathBuf>,
-    _dir: TestDir,
+    certs: Option<Certs>,
+    spec: Spec,
+    dir: TestDir,
 }
 
 impl Elasticsearch {
@@ -86,12 +87,13 @@ impl Elasticsearch {
             log: home.join("elasticsearch.log"),
             as_id,
         };
-        let ca_file = certs.map(|certs| certs.ca_file);
-        let http = match &ca_file {
+        let http = match &certs {
             None => Http::new(format!("http://127.0.0.1:{port}")),
-            Some(ca_file) => {
-                add_user(&spec, artifacts)?;
-                let http = Http::new(format!("https://127.0.0.1:{port}")).with_ca_file(ca_file)?;
+            Some(certs) => {
+                let add = ["useradd", USER, "-p", PASSWORD, "-r", "superuser"];
+                users_tool(&spec, artifacts, &add)?;
+                let http = Http::new(format!("https://127.0.0.1:{port}"));
+                let http = http.with_ca_file(&certs.ca_file)?;
                 http.with_basic_auth(USER, PASSWORD)
             }
         };
@@ -104,14 +106,15 @@ impl Elasticsearch {
                 status => Err(format!("HTTP {status}: {}", health.text())),
             }
         };
-        let node = Arc::new(Node::new("Elasticsearch", spec, Box::new(ready)));
+        let node = Arc::new(Node::new("Elasticsearch", spec.clone(), Box::new(ready)));
         node.start()?;
         Ok(Self {
             node,
             http,
             port,
-            ca_file,
-            _dir: dir,
+            certs,
+            spec,
+            dir,
         })
     }
 
@@ -127,7 +130,24 @@ impl Elasticsearch {
 
     /// The authority's certificate, if it was started `secure`.
     pub fn ca_file(&self) -> Option<&Path> {
-        self.ca_file.as_deref()
+        self.certs.as_ref().map(|certs| certs.ca_file.as_path())
+    }
+
+    /// Gives [`USER`] another password. The server notices within a few seconds; the clients that this hands
+    /// out go on with the first one.
+    pub fn set_password(&self, password: &str) -> Result<()> {
+        users_tool(
+            &self.spec,
+            Artifacts::get()?,
+            &["passwd", USER, "-p", password],
+        )
+    }
+
+    /// Gives the server another certificate of its authority, as [`Certs::sign`] does.
+    pub fn set_certificate(&self, names: &str, validity: &[&str]) -> Result<()> {
+        let certs = self.certs.as_ref();
+        let certs = certs.ok_or_else(|| Error::new("Elasticsearch was started without TLS"))?;
+        certs.sign(&self.dir.path().join("config"), names, validity)
     }
 
     /// A client for it, with all rights.
@@ -228,12 +248,11 @@ fn write_config(
     Ok(())
 }
 
-/// Adds [`USER`] with Elasticsearch's own tool, as the user that the server will run as.
-fn add_user(server: &Spec, artifacts: &Artifacts) -> Result<()> {
+/// Runs Elasticsearch's own tool for users, as the user that the server runs as.
+fn users_tool(server: &Spec, artifacts: &Artifacts, args: &[&str]) -> Result<()> {
     let mut spec = server.clone();
     spec.program = artifacts.elasticsearch.join("bin/elasticsearch-users");
-    let args = ["useradd", USER, "-p", PASSWORD, "-r", "superuser"];
-    spec.args = args.map(str::to_owned).to_vec();
+    spec.args = args.iter().map(|arg| (*arg).to_owned()).collect();
     let run = Guarded::spawn("elasticsearch-users", &spec)?;
     match run.wait(Duration::from_secs(60)) {
         Some(0) => Ok(()),

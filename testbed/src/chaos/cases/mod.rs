@@ -7,6 +7,7 @@ mod kafka;
 mod limits;
 mod moments;
 mod process;
+mod secure;
 
 use super::case::Case;
 
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Case> {
         kafka::CASES,
         elasticsearch::CASES,
         answers::CASES,
+        secure::CASES,
         hdfs::CASES,
     ];
     let mut all = groups.concat();
