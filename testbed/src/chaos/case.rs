@@ -98,6 +98,8 @@ pub struct Setup {
     pub kafka: Properties,
     /// Properties of the topic.
     pub topic: Properties,
+    /// Number of Elasticsearch's nodes; one of its own if more than 1. The index has a replica then.
+    pub nodes: usize,
     /// Settings of Elasticsearch; one of its own if there are any.
     pub elasticsearch: Properties,
     /// Elasticsearch with TLS and a user; one of its own.
@@ -128,6 +130,7 @@ impl Setup {
         brokers: 1,
         kafka: &[],
         topic: &[],
+        nodes: 1,
         elasticsearch: &[],
         secure: false,
         datanodes: 1,

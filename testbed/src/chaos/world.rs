@@ -95,7 +95,9 @@ impl World {
         for sink in setup.sinks {
             client.create_topic(&config::dead_letters(&topic, *sink), 1, setup.topic)?;
         }
-        elasticsearch.documents().create_index(&topic, &index())?;
+        elasticsearch
+            .documents()
+            .create_index(&topic, &index(setup.nodes > 1))?;
         let has = |proxy: Proxy| setup.proxies.contains(&proxy);
         let port = elasticsearch.port();
         let elasticsearch_proxy = has(Proxy::Elasticsearch)
@@ -229,7 +231,7 @@ impl World {
     /// Whether all three servers run and aren't frozen: else nobody can be asked what stands where.
     pub fn servers_answer(&self) -> bool {
         let nodes = self.kafka.nodes().iter().chain(self.hdfs.nodes());
-        let mut nodes = nodes.chain([self.elasticsearch.node()]);
+        let mut nodes = nodes.chain(self.elasticsearch.nodes());
         nodes.all(|node| node.pid().is_some_and(|pid| !is_frozen(pid)))
     }
 
@@ -333,8 +335,8 @@ impl World {
         let scheme = if self.setup.secure { "https" } else { "http" };
         let through = |proxy: &TcpProxy| format!("{scheme}://{}", proxy.address());
         let elasticsearch = match &self.http_proxy {
-            Some(proxy) => proxy.url(),
-            None => tcp.map_or_else(|| self.elasticsearch.url().to_owned(), through),
+            Some(proxy) => vec![proxy.url()],
+            None => tcp.map_or_else(|| self.elasticsearch.urls(), |proxy| vec![through(proxy)]),
         };
         let bootstrap = match self.kafka_proxies.is_empty() {
             true => self.kafka.bootstrap(),
@@ -373,9 +375,11 @@ fn servers(setup: &Setup) -> Result<Servers> {
             ..KafkaOptions::default()
         })?)),
     };
-    let elasticsearch = match !setup.secure && setup.elasticsearch.is_empty() {
+    let own = setup.secure || setup.nodes > 1 || !setup.elasticsearch.is_empty();
+    let elasticsearch = match !own {
         true => Server::Shared(&shared().elasticsearch),
         false => Server::Own(Box::new(Elasticsearch::start(&ElasticsearchOptions {
+            num_nodes: setup.nodes,
             settings: owned(setup.elasticsearch),
             secure: setup.secure,
             ..ElasticsearchOptions::default()
@@ -405,9 +409,9 @@ fn kafka_proxies(kafka: &Kafka, seed: u64) -> Result<Vec<TcpProxy>> {
     (0..kafka.nodes().len()).map(one).collect()
 }
 
-fn index() -> serde_json::Value {
+fn index(replicated: bool) -> serde_json::Value {
     json!({
-        "settings": { "number_of_shards": 1, "number_of_replicas": 0 },
+        "settings": { "number_of_shards": 1, "number_of_replicas": i32::from(replicated) },
         "mappings": { "properties": {
             "strict_number": { "type": "long" },
             "pad": { "type": "text", "index": false },
