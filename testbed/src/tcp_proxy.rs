@@ -81,14 +81,19 @@ pub enum Spring {
     After,
 }
 
+/// Says of a piece of data whether it is what is waited for.
+pub type IsIt = Box<dyn Fn(&[u8]) -> bool + Send>;
+/// Something to do once.
+pub type Action = Box<dyn FnOnce() + Send>;
+
 /// Something that happens once, as soon as a certain request comes by. The request's connection is closed then.
 pub struct Trap {
     /// Whether this piece of data to the server is (the beginning of) that request.
-    pub is_it: Box<dyn Fn(&[u8]) -> bool + Send>,
+    pub is_it: IsIt,
     /// Before or after.
     pub spring: Spring,
     /// What happens; it may block.
-    pub action: Box<dyn FnOnce() + Send>,
+    pub action: Action,
 }
 
 /// A server that answers several requests over one connection has answered this one, too, so long after it
@@ -270,7 +275,7 @@ struct Connection {
     seed: u64,
     trap: Traps,
     /// The action of a trap whose request is on its way to the server.
-    asked: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    asked: Mutex<Option<Action>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -348,7 +353,7 @@ impl Connection {
     }
 
     /// The action of the trap if this data springs it.
-    fn trapped(&self, direction: Direction, data: &[u8]) -> Option<Box<dyn FnOnce() + Send>> {
+    fn trapped(&self, direction: Direction, data: &[u8]) -> Option<Action> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if direction == Direction::ToClient {
             return asked.take();

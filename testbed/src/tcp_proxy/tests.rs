@@ -56,6 +56,37 @@ fn says_nothing(stream: &mut StdStream) -> bool {
     silent
 }
 
+/// Sets a trap for "stop" and returns where it tells what it has done.
+fn trapped(proxy: &TcpProxy, spring: Spring) -> std::sync::mpsc::Receiver<()> {
+    let (done_tx, done_rx) = std::sync::mpsc::sync_channel(1);
+    proxy.set_trap(Some(Trap {
+        is_it: Box::new(|data| data.starts_with(b"stop")),
+        spring,
+        action: Box::new(move || done_tx.send(()).expect("somebody waits")),
+    }));
+    done_rx
+}
+
+#[test]
+fn a_trap_springs_once_before_or_after_its_request_and_the_connection_is_gone() {
+    let proxy = proxy();
+    for (number, spring) in [(1, Spring::Before), (2, Spring::After)] {
+        let done_rx = trapped(&proxy, spring);
+        let mut stream = connect(&proxy);
+        assert_eq!(echo(&mut stream, b"go on").expect("an echo"), b"go on");
+        let sent = proxy.counters().bytes_to_server;
+        assert!(echo(&mut stream, b"stop").is_err(), "{spring:?}");
+        done_rx
+            .recv_timeout(Duration::from_secs(20))
+            .expect("the action");
+        assert_eq!(proxy.num_sprung(), number);
+        let forwarded = proxy.counters().bytes_to_server - sent;
+        assert_eq!(forwarded, if spring == Spring::After { 4 } else { 0 });
+        let mut stream = connect(&proxy);
+        assert_eq!(echo(&mut stream, b"stop").expect("an echo"), b"stop");
+    }
+}
+
 #[test]
 fn passes_both_ways_and_counts() {
     let proxy = proxy();

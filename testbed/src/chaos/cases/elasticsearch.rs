@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::guard::wait_until;
+use crate::http::Method;
 use crate::tcp_proxy::Mode;
 
 use super::super::case::{Case, ELASTICSEARCH, Expect, Fault, Proxy, Seen, Setup, Sink, Target};
@@ -175,7 +176,8 @@ impl Blocked {
         let action = if on { "_close" } else { "_open" };
         let path = format!("/{}/{action}", world.topic);
         let http = world.elasticsearch.http();
-        http.post_json(&path, &json!({})).map(|_| ())
+        let answer = http.send(Method::POST, &path, None)?;
+        answer.json().map(|_| ())
     }
 }
 

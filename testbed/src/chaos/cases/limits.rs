@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
         name: "a bulk request takes longer than max.poll.interval.ms",
         setup: Setup {
             lines: Lines {
+                kafka: "drain_timeout = \"5s\"",
                 properties: "\"max.poll.interval.ms\" = \"7000\"",
                 elasticsearch: "request_timeout = \"60s\"",
                 ..Setup::PLAIN.lines
