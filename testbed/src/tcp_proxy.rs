@@ -2,6 +2,8 @@
 //!
 //! The mode holds for connections that are open and for new ones, and can be switched at any time.
 
+mod trap;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::trap::{Action, IsIt, Spring, Trap};
 use crate::error::{Context, Result};
 use crate::guard::wait_until;
 use crate::rt::{block_on, runtime};
@@ -70,30 +73,6 @@ pub struct Counters {
     pub bytes_to_client: u64,
     /// Bytes thrown away.
     pub bytes_swallowed: u64,
-}
-
-/// When a trap springs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spring {
-    /// Before the request reaches the server.
-    Before,
-    /// After the server has answered it, and before the client hears of that.
-    After,
-}
-
-/// Says of a piece of data whether it is what is waited for.
-pub type IsIt = Box<dyn Fn(&[u8]) -> bool + Send>;
-/// Something to do once.
-pub type Action = Box<dyn FnOnce() + Send>;
-
-/// Something that happens once, as soon as a certain request comes by. The request's connection is closed then.
-pub struct Trap {
-    /// Whether this piece of data to the server is (the beginning of) that request.
-    pub is_it: IsIt,
-    /// Before or after.
-    pub spring: Spring,
-    /// What happens; it may block.
-    pub action: Action,
 }
 
 /// A server that answers several requests over one connection has answered this one, too, so long after it

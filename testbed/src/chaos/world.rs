@@ -1,51 +1,30 @@
 //! Everything of one run: servers, what stands in front of them, topic, index and folder, processes and load.
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
-
-use crate::cluster::shared;
-use crate::elasticsearch::{Elasticsearch, ElasticsearchOptions};
+use crate::elasticsearch::Elasticsearch;
 use crate::error::{Context, Error, Result};
 use crate::guard::{TestDir, wait_until};
-use crate::hdfs::{Hdfs, HdfsOptions};
+use crate::hdfs::Hdfs;
 use crate::http_proxy::HttpProxy;
-use crate::kafka::{Kafka, KafkaOptions};
+use crate::kafka::Kafka;
 use crate::ledger::Ledger;
 use crate::ports::free_port;
 use crate::process::Outflow;
 use crate::produce::{Generator, Load, Outgoing, Producer};
 use crate::tcp_proxy::TcpProxy;
 
-use super::case::{Properties, Proxy, Setup, Sink};
+use super::case::{Proxy, Setup, Sink};
 use super::config::{self, Places};
+pub use super::servers::Server;
+use super::servers::{index, kafka_proxies, servers};
 use super::watch::Watch;
 
 /// How long anything that must happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(180);
-
-/// A server that all cases share, or one of this run alone.
-pub enum Server<T: 'static> {
-    /// Of all.
-    Shared(&'static T),
-    /// Of this run.
-    Own(Box<T>),
-}
-
-impl<T> Deref for Server<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        match self {
-            Self::Shared(server) => server,
-            Self::Own(server) => server,
-        }
-    }
-}
 
 /// One run.
 pub struct World {
@@ -362,61 +341,6 @@ fn is_frozen(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").map_or("X", |(_, rest)| rest);
     state.starts_with(['T', 't', 'X', 'Z'])
-}
-
-type Servers = (Server<Kafka>, Server<Elasticsearch>, Server<Hdfs>);
-
-fn servers(setup: &Setup) -> Result<Servers> {
-    let kafka = match setup.brokers <= 1 && setup.kafka.is_empty() {
-        true => Server::Shared(&shared().kafka),
-        false => Server::Own(Box::new(Kafka::start(&KafkaOptions {
-            num_brokers: setup.brokers,
-            properties: owned(setup.kafka),
-            ..KafkaOptions::default()
-        })?)),
-    };
-    let own = setup.secure || setup.nodes > 1 || !setup.elasticsearch.is_empty();
-    let elasticsearch = match !own {
-        true => Server::Shared(&shared().elasticsearch),
-        false => Server::Own(Box::new(Elasticsearch::start(&ElasticsearchOptions {
-            num_nodes: setup.nodes,
-            settings: owned(setup.elasticsearch),
-            secure: setup.secure,
-            ..ElasticsearchOptions::default()
-        })?)),
-    };
-    let hdfs = match setup.datanodes <= 1 && setup.hdfs.is_empty() {
-        true => Server::Shared(&shared().hdfs),
-        false => Server::Own(Box::new(Hdfs::start(&HdfsOptions {
-            num_datanodes: setup.datanodes,
-            properties: owned(setup.hdfs),
-            ..HdfsOptions::default()
-        })?)),
-    };
-    Ok((kafka, elasticsearch, hdfs))
-}
-
-fn owned(properties: Properties) -> Vec<(String, String)> {
-    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    properties.iter().map(pair).collect()
-}
-
-fn kafka_proxies(kafka: &Kafka, seed: u64) -> Result<Vec<TcpProxy>> {
-    let one = |broker: usize| {
-        let (listen, target) = kafka.proxy_addresses(broker)?;
-        TcpProxy::start_at(&listen, &target, seed)
-    };
-    (0..kafka.nodes().len()).map(one).collect()
-}
-
-fn index(replicated: bool) -> serde_json::Value {
-    json!({
-        "settings": { "number_of_shards": 1, "number_of_replicas": i32::from(replicated) },
-        "mappings": { "properties": {
-            "strict_number": { "type": "long" },
-            "pad": { "type": "text", "index": false },
-        } },
-    })
 }
 
 fn proxy<'a, T>(proxy: Option<&'a T>, what: &str) -> Result<&'a T> {
