@@ -47,6 +47,9 @@ find_missing() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     need_library openssl openssl/ssl.h libssl-dev
     need_library zlib zlib.h zlib1g-dev
+    if [ -n "${WITH_FAKETIME:-}" ]; then
+        ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
+    fi
     local major
     major=$(java_major || true)
     if [ -z "$major" ] || [ "$major" -lt 17 ]; then

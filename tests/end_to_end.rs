@@ -11,12 +11,10 @@ mod end_to_end {
     mod commits;
     mod compaction;
     mod group;
-    mod kills;
     mod members;
     mod membership;
     mod outages;
     mod rebalances;
-    mod shutdown;
     mod support;
     mod transactions;
 }

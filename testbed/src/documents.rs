@@ -70,7 +70,12 @@ impl Documents {
 
     /// Every document of the indices that match, refreshed.
     pub fn all(&self, index: &str) -> Result<Vec<Document>> {
-        let query = json!({ "size": 2000, "version": true, "sort": ["_doc"] });
+        self.all_by(index, 2_000)
+    }
+
+    /// The same, so many at a time.
+    pub fn all_by(&self, index: &str, size: usize) -> Result<Vec<Document>> {
+        let query = json!({ "size": size, "version": true, "sort": ["_doc"] });
         let mut all = Vec::new();
         self.scroll(index, &query, |hit| {
             all.push(document(hit).context(format!("in {index}"))?);

@@ -2,14 +2,15 @@
 //!
 //! Only requests that match (by default: those of the bulk API) take part; everything else passes.
 
+mod reply;
+
 use std::collections::{BTreeSet, VecDeque};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use hyper::service::service_fn;
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use self::reply::Reply;
 use crate::bulk;
 pub use crate::bulk::{EditItem, Item as BulkItem, ItemFault};
 use crate::error::{Context, Error, Result};
@@ -260,10 +262,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn handle(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Error> {
+async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Reply>, Error> {
     let path = request
         .uri()
         .path_and_query()
@@ -303,7 +302,7 @@ async fn handle(
                 answer = answer.header("retry-after", seconds.to_string());
             }
             answer
-                .body(Full::from(body.clone()))
+                .body(Reply::whole(body.clone()))
                 .context("not an answer")
         }
         Fault::Delay(delay) => {
@@ -317,17 +316,13 @@ async fn handle(
         }
         Fault::Truncate(len) => {
             let answer = forward.send(body).await?;
-            let (mut parts, body) = answer.into_parts();
-            let body = whole(body).await;
-            // The length it should have had: the client sees the connection end too early.
-            let missing = body.len().max(len + 1);
-            parts.headers.insert(CONTENT_LENGTH, missing.into());
-            let kept = body.slice(..(*len).min(body.len()));
-            Ok(Response::from_parts(parts, Full::from(kept)))
+            let (parts, body) = answer.into_parts();
+            let body = Reply::cut(body.into_bytes(), *len);
+            Ok(Response::from_parts(parts, body))
         }
         Fault::Garbage(garbage) => {
             forward.send(body).await?;
-            Ok(Response::new(Full::from(garbage.clone())))
+            Ok(Response::new(Reply::whole(garbage.clone())))
         }
         Fault::Then(action) => {
             let answer = forward.send(body).await?;
@@ -342,7 +337,7 @@ async fn handle(
             shared.lock().counters.faults += 1;
             let answer = Response::builder().status(413);
             answer
-                .body(Full::from("too large"))
+                .body(Reply::whole("too large"))
                 .context("not an answer")
         }
         Fault::TooLarge(_) => forward.send(body).await,
@@ -385,11 +380,11 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    async fn send(&self, body: Bytes) -> Result<Response<Full<Bytes>>> {
+    async fn send(&self, body: Bytes) -> Result<Response<Reply>> {
         self.send_as(body, true).await
     }
 
-    async fn send_as(&self, body: Bytes, as_encoded: bool) -> Result<Response<Full<Bytes>>> {
+    async fn send_as(&self, body: Bytes, as_encoded: bool) -> Result<Response<Reply>> {
         let url = format!("{}{}", self.shared.target, self.path);
         let mut request = self.shared.client.request(self.parts.method.clone(), url);
         for (name, value) in &self.parts.headers {
@@ -414,15 +409,10 @@ impl Forward<'_> {
             .bytes()
             .await
             .context("the server's answer broke off")?;
-        response.body(Full::from(body)).context("not an answer")
+        response.body(Reply::whole(body)).context("not an answer")
     }
 
-    async fn edited(
-        &self,
-        body: Bytes,
-        edit: &EditItem,
-        honest: bool,
-    ) -> Result<Response<Full<Bytes>>> {
+    async fn edited(&self, body: Bytes, edit: &EditItem, honest: bool) -> Result<Response<Reply>> {
         let gzip = self
             .parts
             .headers
@@ -451,7 +441,7 @@ impl Forward<'_> {
             let answer = edited.answer(None, honest)?;
             let answer = Response::builder()
                 .header("content-type", "application/json")
-                .body(answer);
+                .body(Reply::whole(answer));
             return answer.context("not an answer");
         }
         let answer = self.send_as(rest.into(), false).await?;
@@ -459,16 +449,8 @@ impl Forward<'_> {
             return Ok(answer);
         }
         let (parts, body) = answer.into_parts();
-        let body = edited.answer(Some(&whole(body).await), honest)?;
-        Ok(Response::from_parts(parts, body))
-    }
-}
-
-async fn whole(body: Full<Bytes>) -> Bytes {
-    let collected: Result<_, Infallible> = body.collect().await;
-    match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(never) => match never {},
+        let body = edited.answer(Some(&body.into_bytes()), honest)?;
+        Ok(Response::from_parts(parts, Reply::whole(body)))
     }
 }
 

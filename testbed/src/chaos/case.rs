@@ -102,6 +102,8 @@ pub struct Setup {
     pub kafka: Properties,
     /// Properties of the topic.
     pub topic: Properties,
+    /// Number of Elasticsearch's nodes; one of its own if more than 1. The index has a replica then.
+    pub nodes: usize,
     /// Settings of Elasticsearch; one of its own if there are any.
     pub elasticsearch: Properties,
     /// Elasticsearch with TLS and a user; one of its own.
@@ -118,6 +120,8 @@ pub struct Setup {
     pub fewer: i64,
     /// Bytes that a sink may hold (`memory`), in MiB.
     pub memory_mib: u64,
+    /// Variables of outflow's environment; `{dir}` is the run's own folder.
+    pub variables: Properties,
     /// More of outflow's configuration.
     pub lines: Lines,
 }
@@ -134,6 +138,7 @@ impl Setup {
         kafka_secure: false,
         kafka: &[],
         topic: &[],
+        nodes: 1,
         elasticsearch: &[],
         secure: false,
         datanodes: 1,
@@ -142,6 +147,7 @@ impl Setup {
         proxies: &[],
         fewer: 1,
         memory_mib: 80,
+        variables: &[],
         lines: Lines {
             top: "",
             kafka: "",
@@ -174,6 +180,11 @@ impl Seen {
 
 /// Something that breaks, and is mended. An error of any method fails the case.
 pub trait Fault: Send {
+    /// Before outflow is started for the first time.
+    fn prepare(&mut self, _world: &World) -> Result<()> {
+        Ok(())
+    }
+
     /// Breaks it. Returns when it is broken.
     fn inject(&mut self, world: &World) -> Result<()>;
 

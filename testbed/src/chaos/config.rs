@@ -32,8 +32,8 @@ pub const SHUTDOWN_SECONDS: u64 = 20;
 pub struct Places<'a> {
     /// `bootstrap.servers`.
     pub bootstrap: String,
-    /// Elasticsearch.
-    pub elasticsearch: String,
+    /// Elasticsearch's nodes.
+    pub elasticsearch: Vec<String>,
     /// The certificate to trust.
     pub ca_file: Option<PathBuf>,
     /// `hdfs://host:port`.
@@ -131,7 +131,7 @@ pub fn write(dir: &Path, setup: &Setup, places: &Places<'_>, sink: Sink) -> Resu
         Sink::Elasticsearch => {
             let user = if setup.secure { USER } else { "outflow" };
             let mut own = vec![
-                ("urls", format!("[{:?}]", places.elasticsearch)),
+                ("urls", format!("{:?}", places.elasticsearch)),
                 ("index", quoted("{topic}")),
                 ("request_timeout", quoted("5s")),
                 ("user", quoted(user)),

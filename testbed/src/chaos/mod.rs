@@ -7,7 +7,7 @@
 //! | [`case`] | what a case is: data, and a [`case::Fault`] |
 //! | [`cases`] | the catalogue |
 //! | [`claims`] | what a fault says about the ledger |
-//! | [`world`] | the servers, proxies, processes and the load of one run |
+//! | [`world`], [`servers`] | the servers, proxies, processes and the load of one run |
 //! | [`config`] | outflow's configuration for a run |
 //! | [`watch`] | committed offsets and memory, sampled from outside |
 //! | [`judge`] | ledger against sinks, committed offsets against sinks, secrets in output |
@@ -25,6 +25,7 @@ pub mod judge;
 pub mod outcome;
 pub mod random;
 pub mod run;
+pub mod servers;
 pub mod watch;
 pub mod world;
 

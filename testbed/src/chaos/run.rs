@@ -105,11 +105,12 @@ impl Run<'_> {
 
     fn go(&self, outcome: &mut Outcome) -> Result<()> {
         let world = self.world;
+        let mut fault = (self.case.fault)(&mut StdRng::seed_from_u64(world.seed));
+        fault.prepare(world)?;
         let outflow = world.start()?;
         outflow.wait_ready(PATIENCE)?;
         let idle = memory(outflow.pid(), "VmRSS:").unwrap_or(0);
         drop(outflow);
-        let mut fault = (self.case.fault)(&mut StdRng::seed_from_u64(world.seed));
         let moments = self.break_and_heal(fault.as_mut(), outcome)?;
 
         let ledger = world.stop_load().context("the load")?;

@@ -1,52 +1,31 @@
 //! Everything of one run: servers, what stands in front of them, topic, index and folder, processes and load.
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
-
-use crate::cluster::shared;
-use crate::elasticsearch::{Elasticsearch, ElasticsearchOptions};
+use crate::elasticsearch::Elasticsearch;
 use crate::error::{Context, Error, Result};
 use crate::guard::{TestDir, wait_until};
-use crate::hdfs::{Hdfs, HdfsOptions};
+use crate::hdfs::Hdfs;
 use crate::http_proxy::HttpProxy;
-use crate::kafka::{Kafka, KafkaOptions};
+use crate::kafka::Kafka;
 use crate::ledger::Ledger;
 use crate::ports::free_port;
 use crate::process::Outflow;
 use crate::produce::{Generator, Load, Outgoing, Producer};
 use crate::tcp_proxy::{Protocol, TcpProxy};
 
-use super::case::{Properties, Proxy, Setup, Sink};
+use super::case::{Proxy, Setup, Sink};
 use super::claims::Claims;
 use super::config::{self, Places};
+pub use super::servers::Server;
+use super::servers::{index, kafka_proxies, servers};
 use super::watch::Watch;
 
 /// How long anything that must happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(180);
-
-/// A server that all cases share, or one of this run alone.
-pub enum Server<T: 'static> {
-    /// Of all.
-    Shared(&'static T),
-    /// Of this run.
-    Own(Box<T>),
-}
-
-impl<T> Deref for Server<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        match self {
-            Self::Shared(server) => server,
-            Self::Own(server) => server,
-        }
-    }
-}
 
 /// One run.
 pub struct World {
@@ -99,7 +78,9 @@ impl World {
         for sink in setup.sinks {
             client.create_topic(&config::dead_letters(&topic, *sink), 1, setup.topic)?;
         }
-        elasticsearch.documents().create_index(&topic, &index())?;
+        elasticsearch
+            .documents()
+            .create_index(&topic, &index(setup.nodes > 1))?;
         let has = |proxy: Proxy| setup.proxies.contains(&proxy);
         let port = elasticsearch.port();
         let elasticsearch_proxy = has(Proxy::Elasticsearch)
@@ -192,6 +173,12 @@ impl World {
         let admin = format!("127.0.0.1:{}", free_port()?);
         let mut all = vec![("OUTFLOW_ADMIN__LISTEN", admin.as_str())];
         all.extend(config::variables(&self.setup));
+        let dir = self.dir().display().to_string();
+        let own = self.setup.variables.iter();
+        let own: Vec<_> = own
+            .map(|(name, value)| (*name, value.replace("{dir}", &dir)))
+            .collect();
+        all.extend(own.iter().map(|(name, value)| (*name, value.as_str())));
         all.extend(env);
         let outflow = Outflow::spawn(words[0], &words[1..], &all, &log)?.with_admin(&admin);
         let outflow = Arc::new(outflow);
@@ -231,7 +218,7 @@ impl World {
     /// Whether all three servers run and aren't frozen: else nobody can be asked what stands where.
     pub fn servers_answer(&self) -> bool {
         let nodes = self.kafka.nodes().iter().chain(self.hdfs.nodes());
-        let mut nodes = nodes.chain([self.elasticsearch.node()]);
+        let mut nodes = nodes.chain(self.elasticsearch.nodes());
         nodes.all(|node| node.pid().is_some_and(|pid| !is_frozen(pid)))
     }
 
@@ -334,8 +321,8 @@ impl World {
         let scheme = if self.setup.secure { "https" } else { "http" };
         let through = |proxy: &TcpProxy| format!("{scheme}://{}", proxy.address());
         let elasticsearch = match &self.http_proxy {
-            Some(proxy) => proxy.url(),
-            None => tcp.map_or_else(|| self.elasticsearch.url().to_owned(), through),
+            Some(proxy) => vec![proxy.url()],
+            None => tcp.map_or_else(|| self.elasticsearch.urls(), |proxy| vec![through(proxy)]),
         };
         let bootstrap = match self.kafka_proxies.is_empty() {
             true => self.kafka.bootstrap(),
@@ -361,63 +348,6 @@ fn is_frozen(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").map_or("X", |(_, rest)| rest);
     state.starts_with(['T', 't', 'X', 'Z'])
-}
-
-type Servers = (Server<Kafka>, Server<Elasticsearch>, Server<Hdfs>);
-
-fn servers(setup: &Setup) -> Result<Servers> {
-    let is_plain = setup.brokers <= 1 && !setup.kafka_secure && setup.kafka.is_empty();
-    let kafka = match is_plain {
-        true => Server::Shared(&shared().kafka),
-        false => Server::Own(Box::new(Kafka::start(&KafkaOptions {
-            num_brokers: setup.brokers,
-            scram_user: setup.kafka_secure.then(config::kafka_user),
-            properties: owned(setup.kafka),
-            ..KafkaOptions::default()
-        })?)),
-    };
-    let elasticsearch = match !setup.secure && setup.elasticsearch.is_empty() {
-        true => Server::Shared(&shared().elasticsearch),
-        false => Server::Own(Box::new(Elasticsearch::start(&ElasticsearchOptions {
-            settings: owned(setup.elasticsearch),
-            secure: setup.secure,
-            ..ElasticsearchOptions::default()
-        })?)),
-    };
-    let is_plain = setup.datanodes <= 1 && setup.disk_mib == 0 && setup.hdfs.is_empty();
-    let hdfs = match is_plain {
-        true => Server::Shared(&shared().hdfs),
-        false => Server::Own(Box::new(Hdfs::start(&HdfsOptions {
-            num_datanodes: setup.datanodes,
-            disk_mib: (setup.disk_mib > 0).then_some(setup.disk_mib),
-            properties: owned(setup.hdfs),
-            ..HdfsOptions::default()
-        })?)),
-    };
-    Ok((kafka, elasticsearch, hdfs))
-}
-
-fn owned(properties: Properties) -> Vec<(String, String)> {
-    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    properties.iter().map(pair).collect()
-}
-
-fn kafka_proxies(kafka: &Kafka, seed: u64) -> Result<Vec<TcpProxy>> {
-    let one = |broker: usize| {
-        let (listen, target) = kafka.proxy_addresses(broker)?;
-        TcpProxy::start_for(Protocol::Kafka, &listen, &target, seed)
-    };
-    (0..kafka.nodes().len()).map(one).collect()
-}
-
-fn index() -> serde_json::Value {
-    json!({
-        "settings": { "number_of_shards": 1, "number_of_replicas": 0 },
-        "mappings": { "properties": {
-            "strict_number": { "type": "long" },
-            "pad": { "type": "text", "index": false },
-        } },
-    })
 }
 
 fn proxy<'a, T>(proxy: Option<&'a T>, what: &str) -> Result<&'a T> {

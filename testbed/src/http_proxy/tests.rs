@@ -29,7 +29,7 @@ fn server() -> (String, Seen) {
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(text);
                     let answer = json!({ "took": 1, "errors": false, "items": items });
-                    Ok::<_, hyper::Error>(Response::new(Full::<Bytes>::from(answer.to_string())))
+                    Ok::<_, hyper::Error>(Response::new(Reply::whole(answer.to_string())))
                 }
             };
             let server = hyper::server::conn::http1::Builder::new();
@@ -112,6 +112,46 @@ fn a_dropped_response_was_done_by_the_server() {
     assert_eq!(num_seen(&seen), 1);
     assert!(bulk(&proxy, 1).is_err());
     assert_eq!(num_seen(&seen), 2);
+}
+
+#[test]
+fn a_truncated_answer_begins_and_breaks_off() {
+    use std::io::{Read, Write};
+    let (target, _) = server();
+    let proxy = HttpProxy::start(&target).expect("a proxy");
+    proxy.script([Fault::Truncate(10)]);
+    let mut stream = std::net::TcpStream::connect(proxy.address).expect("a connection");
+    let action = "{\"index\":{\"_id\":\"1\"}}\n{}\n";
+    let head = format!(
+        "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        action.len()
+    );
+    stream
+        .write_all(format!("{head}{action}").as_bytes())
+        .expect("a request");
+    let mut answer = String::new();
+    // Ends, or is reset, once the ten bytes are through.
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body.len(), 10, "{body}");
+}
+
+#[test]
+fn large_bodies_are_refused_and_something_is_done_after_an_answer() {
+    let (target, seen) = server();
+    let proxy = HttpProxy::start(&target).expect("a proxy");
+    proxy.always(Fault::TooLarge(100));
+    assert_eq!(bulk(&proxy, 1).expect("small").status, 200);
+    assert_eq!(bulk(&proxy, 10).expect("large").status, 413);
+    assert_eq!((proxy.counters().faults, num_seen(&seen)), (1, 1));
+    let (told_tx, told_rx) = std::sync::mpsc::sync_channel(1);
+    let then = Fault::Then(Arc::new(move || told_tx.send(()).expect("somebody waits")));
+    proxy.script([then]);
+    assert_eq!(bulk(&proxy, 1).expect("an answer").status, 200);
+    told_rx
+        .recv_timeout(Duration::from_secs(20))
+        .expect("to be told");
 }
 
 #[test]

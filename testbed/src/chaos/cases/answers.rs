@@ -49,7 +49,6 @@ pub const CASES: &[Case] = &[
             },
             ..PROXIED.setup
         },
-        in_subset: true,
         fault: |rng| Box::new(Scripted::new(rng, lost)),
         ..PROXIED
     },
@@ -87,7 +86,6 @@ pub const CASES: &[Case] = &[
             dead_letters: true,
             ..Expect::only(NONE)
         },
-        in_subset: true,
         fault: |_| Box::new(Misfits::default()),
         ..REFUSING
     },

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::error::Result;
+use crate::guard::wait_until;
+use crate::http::Method;
 use crate::tcp_proxy::Mode;
 
 use super::super::case::{Case, ELASTICSEARCH, Expect, Fault, Proxy, Seen, Setup, Sink, Target};
-use super::super::world::World;
+use super::super::world::{PATIENCE, World};
 
 /// Elasticsearch alone suffers.
 pub(super) const ALONE: Case = Case {
@@ -67,6 +69,18 @@ pub const CASES: &[Case] = &[
         fault: |_| Box::new(Slow::default()),
         ..ALONE
     },
+    Case {
+        id: "F49",
+        name: "three nodes: one after another restarts, then one is frozen",
+        setup: Setup {
+            nodes: 3,
+            ..Setup::PLAIN
+        },
+        in_subset: false,
+        random: false,
+        fault: |_| Box::new(Rolling::default()),
+        ..ALONE
+    },
 ];
 
 /// What outflow itself counts as tried again with Elasticsearch.
@@ -81,12 +95,16 @@ pub(super) fn retries(world: &World) -> Result<u64> {
     Ok(num as u64)
 }
 
-/// Whether an instance says that it waits for Elasticsearch.
+/// Whether an instance says that it waits for Elasticsearch, or for an index of it.
 pub(super) fn is_waited_for(world: &World) -> bool {
     let is_open = |status: &Value| {
         let sinks = status.as_array().into_iter().flatten();
         let mut ours = sinks.filter(|sink| sink["name"] == Sink::Elasticsearch.name());
-        ours.any(|sink| sink["health"]["circuit"] != "closed")
+        ours.any(|sink| {
+            let details = &sink["health"]["details"];
+            let waits = details.to_string().contains("waiting_for_index");
+            waits || sink["health"]["circuit"] != "closed"
+        })
     };
     let instances = world.instances();
     let mut statuses = instances.iter().filter_map(|outflow| outflow.status().ok());
@@ -158,7 +176,8 @@ impl Blocked {
         let action = if on { "_close" } else { "_open" };
         let path = format!("/{}/{action}", world.topic);
         let http = world.elasticsearch.http();
-        http.post_json(&path, &json!({})).map(|_| ())
+        let answer = http.send(Method::POST, &path, None)?;
+        answer.json().map(|_| ())
     }
 }
 
@@ -216,5 +235,63 @@ impl Fault for Slow {
 
     fn heal(&mut self, world: &World) -> Result<()> {
         world.elasticsearch_proxy()?.set(Mode::Pass)
+    }
+}
+
+/// A rolling restart, and a node that goes silent after it.
+#[derive(Default)]
+struct Rolling {
+    done: u64,
+}
+
+impl Rolling {
+    /// All copies are where they should be, says a node that runs.
+    fn wait_until_green(world: &World) -> Result<()> {
+        wait_until("all of Elasticsearch's copies are there", PATIENCE, || {
+            let http = world.elasticsearch.http();
+            let health = http
+                .get_json("/_cluster/health")
+                .map_err(|error| error.to_string())?;
+            match (
+                health["status"].as_str(),
+                health["number_of_nodes"].as_u64(),
+            ) {
+                (Some("green"), Some(3)) => Ok(()),
+                _ => Err(health.to_string()),
+            }
+        })
+    }
+}
+
+impl Fault for Rolling {
+    fn inject(&mut self, _world: &World) -> Result<()> {
+        Ok(())
+    }
+
+    fn turn(&mut self, world: &World) -> Result<bool> {
+        let nodes = world.elasticsearch.nodes();
+        let Some(node) = nodes.get(self.done as usize) else {
+            return Ok(true);
+        };
+        node.restart()?;
+        Self::wait_until_green(world)?;
+        self.done += 1;
+        if self.done as usize == nodes.len() {
+            node.freeze()?;
+        }
+        Ok(false)
+    }
+
+    fn seen(&mut self, _world: &World) -> Result<Seen> {
+        Ok(Seen::new(self.done, "nodes restarted"))
+    }
+
+    fn heal(&mut self, world: &World) -> Result<()> {
+        world
+            .elasticsearch
+            .nodes()
+            .iter()
+            .try_for_each(|node| node.heal())?;
+        Self::wait_until_green(world)
     }
 }

@@ -67,7 +67,6 @@ pub const CASES: &[Case] = &[
         id: "F53",
         name: "the only DataNode is killed while files are open",
         setup: LONG_OPEN,
-        in_subset: true,
         random: false,
         fault: |_| Box::new(DataNode::new(0, false)),
         ..WAITED_OUT

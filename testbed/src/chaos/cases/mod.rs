@@ -8,8 +8,10 @@ mod kafka;
 mod kafka_data;
 mod kafka_groups;
 mod kafka_refusals;
+mod limits;
 mod moments;
 mod process;
+mod secure;
 mod words;
 
 use super::case::Case;
@@ -19,12 +21,14 @@ pub fn all() -> Vec<Case> {
     let groups = [
         process::CASES,
         moments::CASES,
+        limits::CASES,
         kafka::CASES,
         kafka_data::CASES,
         kafka_groups::CASES,
         kafka_refusals::CASES,
         elasticsearch::CASES,
         answers::CASES,
+        secure::CASES,
         hdfs::CASES,
         hdfs_answers::CASES,
     ];

@@ -29,7 +29,7 @@ const BULK: Case = Case {
         ..Setup::PLAIN
     },
     expect: RESTARTED,
-    in_subset: true,
+    in_subset: false,
     random: false,
     fault: |_| Box::new(AfterBulk::default()),
 };

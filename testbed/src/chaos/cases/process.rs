@@ -58,7 +58,7 @@ pub const CASES: &[Case] = &[
         id: "F07",
         name: "SIGTERM while Kafka is frozen",
         target: Target::Kafka,
-        in_subset: true,
+        in_subset: false,
         random: false,
         fault: |_| Box::new(Stop::new(Broken::Kafka)),
         ..KILLS
