@@ -157,7 +157,9 @@ fn an_unclean_election_stops_the_partition_that_lost_records_and_no_other() {
     for sink in ["elasticsearch", "hdfs"] {
         let reason = wait_for_quarantine(&outflow, sink, 0);
         let names = reason.contains(&format!("{}[0]", stage.topic));
-        assert!(names && reason.contains("truncated"), "{reason}");
+        // In two ways: the log ends before it, or has other records there by now.
+        let says_why = ["was truncated", "was cut off"].map(|why| reason.contains(why));
+        assert!(names && says_why.contains(&true), "{reason}");
     }
     assert_eq!(
         (
