@@ -15,6 +15,7 @@ use crate::guard::{Guarded, Spec, TestDir, log_tail};
 use crate::http::Http;
 use crate::node::{Node, ReadyCheck};
 use crate::ports::free_port;
+use crate::tool;
 
 /// How to start HDFS.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct HdfsOptions {
     pub ports_base: Option<u16>,
     /// The NameNode's ports (RPC, HTTP), if these alone are to be chosen.
     pub namenode_ports: Option<(u16, u16)>,
+    /// Gives each DataNode a disk of its own of so many MiB, in memory and gone with its process (needs root).
+    pub disk_mib: Option<u64>,
     /// Properties that are added to, or replace, the testbed's own in `hdfs-site.xml`.
     pub properties: Vec<(String, String)>,
 }
@@ -95,7 +98,10 @@ impl Hdfs {
             let all: Vec<_> = common.iter().cloned().chain(own).collect();
             write_xml(&config.join("hdfs-site.xml"), &all, &options.properties)?;
             let class = "org.apache.hadoop.hdfs.server.datanode.DataNode";
-            let spec = java(artifacts, &config, &home, "datanode.log", class);
+            let mut spec = java(artifacts, &config, &home, "datanode.log", class);
+            if let Some(mib) = options.disk_mib {
+                spec = with_disk(spec, &data_dir(&home), mib)?;
+            }
             let name = format!("HDFS DataNode {number}");
             datanodes.push(Arc::new(Node::new(
                 &name,
@@ -155,6 +161,16 @@ impl Hdfs {
         &self.datanodes
     }
 
+    /// A DataNode's data folder as its process sees it: with [`HdfsOptions::disk_mib`] nobody else does.
+    pub fn disk(&self, datanode: usize) -> Result<PathBuf> {
+        let node = self.datanodes.get(datanode);
+        let node = node.ok_or_else(|| Error::new(format!("no DataNode {}", datanode + 1)))?;
+        let pid = node.pid();
+        let pid = pid.ok_or_else(|| Error::new(format!("{} isn't running", node.name())))?;
+        let within = data_dir(node.dir()).display().to_string();
+        Ok(PathBuf::from(format!("/proc/{pid}/root{within}")))
+    }
+
     /// Every process, the NameNode first.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         std::iter::once(&self.namenode).chain(&self.datanodes)
@@ -207,29 +223,17 @@ impl Hdfs {
         self.tool("org.apache.hadoop.hdfs.tools.DFSAdmin", args)
     }
 
+    /// Takes the lease of an open file from whoever writes it (`hdfs debug recoverLease`), and waits until it is closed.
+    pub fn recover_lease(&self, path: &str) -> Result<String> {
+        let args = ["recoverLease", "-path", path, "-retries", "10"];
+        self.tool("org.apache.hadoop.hdfs.tools.DebugAdmin", &args)
+    }
+
     fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
-        let out = tempfile::NamedTempFile::new_in(self.dir.path()).context("no temp file")?;
-        let mut spec = java(
-            Artifacts::get()?,
-            &self.config_dir,
-            self.dir.path(),
-            "tool.log",
-            class,
-        );
-        spec.log = out.path().to_owned();
-        spec.args.extend(args.iter().map(|arg| (*arg).to_owned()));
-        let run = Guarded::spawn(class, &spec)?;
-        let code = run.wait(Duration::from_secs(60));
-        let said = fs::read_to_string(out.path()).context("can't read the tool's output")?;
-        match code {
-            Some(0) => Ok(said),
-            Some(code) => Err(Error::new(format!(
-                "{class} {args:?} exit code {code}:\n{said}"
-            ))),
-            None => Err(Error::new(format!(
-                "{class} {args:?} took more than 60 s:\n{said}"
-            ))),
-        }
+        let artifacts = Artifacts::get()?;
+        let dir = self.dir.path();
+        let spec = java(artifacts, &self.config_dir, dir, "tool.log", class);
+        tool::run(spec, class, args)
     }
 }
 
@@ -266,12 +270,36 @@ fn datanode_properties(home: &Path, ports: [u16; 3]) -> Vec<(&'static str, Strin
     vec![
         (
             "dfs.datanode.data.dir",
-            format!("file:{}", home.join("data").display()),
+            format!("file:{}", data_dir(home).display()),
         ),
         ("dfs.datanode.address", data),
         ("dfs.datanode.http.address", http),
         ("dfs.datanode.ipc.address", ipc),
     ]
+}
+
+fn data_dir(home: &Path) -> PathBuf {
+    home.join("data")
+}
+
+/// Runs it in a mount namespace of its own, where `dir` is a file system of so many MiB.
+fn with_disk(spec: Spec, dir: &Path, mib: u64) -> Result<Spec> {
+    fs::create_dir_all(dir).context(format!("can't create {}", dir.display()))?;
+    let script = format!(
+        "mount -t tmpfs -o size={mib}m tmpfs {:?} && exec \"$@\"",
+        dir.display().to_string()
+    );
+    let first = ["-m", "--", "sh", "-c", &script, "sh"].map(str::to_owned);
+    let program = spec.program.display().to_string();
+    Ok(Spec {
+        program: "unshare".into(),
+        args: first
+            .into_iter()
+            .chain([program])
+            .chain(spec.args)
+            .collect(),
+        ..spec
+    })
 }
 
 fn write_xml(file: &Path, own: &[(&str, String)], extra: &[(String, String)]) -> Result<()> {

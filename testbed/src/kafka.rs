@@ -14,8 +14,10 @@ use crate::artifacts::Artifacts;
 use crate::error::{Context, Error, Result};
 use crate::guard::{Guarded, Spec, TestDir, log_tail};
 use crate::kafka_client::KafkaClient;
+use crate::kafka_security;
 use crate::node::{Node, ReadyCheck};
 use crate::ports::free_port;
+use crate::tool;
 
 /// A cluster id of the right form; it only has to be the same for all brokers.
 const CLUSTER_ID: &str = "b3V0Zmxvdy10ZXN0YmVkLQ";
@@ -27,6 +29,9 @@ pub struct KafkaOptions {
     pub num_brokers: usize,
     /// First of a run of ports (4 a broker); free ones by default.
     pub ports_base: Option<u16>,
+    /// Asks for a user and a password (SCRAM-SHA-256) on the listener that is behind proxies, and lets ACLs deny what
+    /// they like to that user.
+    pub scram_user: Option<(String, String)>,
     /// Server properties that are added to, or replace, the testbed's own.
     pub properties: Vec<(String, String)>,
 }
@@ -46,7 +51,7 @@ struct BrokerPorts {
 pub struct Kafka {
     nodes: Vec<Arc<Node>>,
     ports: Vec<BrokerPorts>,
-    _dir: TestDir,
+    dir: TestDir,
 }
 
 impl Kafka {
@@ -58,22 +63,22 @@ impl Kafka {
         let ports = (0..num_brokers)
             .map(|broker| BrokerPorts::choose(options.ports_base, broker))
             .collect::<Result<Vec<_>>>()?;
+        let mut all = options.clone();
+        if options.scram_user.is_some() {
+            all.properties.extend(kafka_security::properties());
+        }
         let mut nodes = Vec::new();
         for broker in 0..num_brokers {
             let home = dir.subdir(&format!("broker-{}", broker + 1))?;
-            let properties = properties(&home, broker, &ports, options)?;
+            let properties = properties(&home, broker, &ports, &all)?;
             let config = home.join("server.properties");
             fs::write(&config, properties).context("can't write server.properties")?;
             // The format is a short Java run: the same process does both.
             let node = broker_node(artifacts, &home, broker, &ports)?;
             nodes.push(Arc::new(node));
         }
-        let kafka = Self {
-            nodes,
-            ports,
-            _dir: dir,
-        };
-        kafka.format_all(artifacts)?;
+        let kafka = Self { nodes, ports, dir };
+        kafka.format_all(artifacts, options.scram_user.as_ref())?;
         kafka.each(Node::launch)?;
         kafka.each(Node::wait_ready)?;
         Ok(kafka)
@@ -146,11 +151,19 @@ impl Kafka {
         self.each(Node::wait_ready)
     }
 
+    /// Runs one of Kafka's own command line tools, and returns what it said.
+    pub(crate) fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
+        let dir = self.dir.path();
+        let mut spec = spec(Artifacts::get()?, dir, "tool.log", &["-Xmx128m"]);
+        spec.args.push(class.to_owned());
+        tool::run(spec, class, args)
+    }
+
     fn each(&self, action: impl Fn(&Node) -> Result<()>) -> Result<()> {
         self.nodes.iter().try_for_each(|node| action(node))
     }
 
-    fn format_all(&self, artifacts: &Artifacts) -> Result<()> {
+    fn format_all(&self, artifacts: &Artifacts, user: Option<&(String, String)>) -> Result<()> {
         let runs = self.nodes.iter().map(|node| {
             let home = node.dir();
             let mut spec = spec(artifacts, home, "format.log", &["-Xmx128m"]);
@@ -165,6 +178,10 @@ impl Kafka {
                 ]
                 .map(str::to_owned),
             );
+            if let Some((name, password)) = user {
+                let user = format!("SCRAM-SHA-256=[name={name},password={password}]");
+                spec.args.extend(["--add-scram".to_owned(), user]);
+            }
             Guarded::spawn("Kafka's format", &spec).map(|run| (run, spec.log))
         });
         for (run, log) in runs.collect::<Result<Vec<_>>>()? {

@@ -201,6 +201,27 @@ impl KafkaClient {
         }
     }
 
+    /// The leader of a partition (negative: none) and the brokers that have it, by their ids.
+    pub fn replicas(&self, topic: &str, partition: i32) -> Result<(i32, Vec<i32>)> {
+        let client = self.consumer("testbed-metadata")?;
+        let metadata = client.fetch_metadata(Some(topic), TIMEOUT);
+        let metadata = metadata.context(format!("can't ask for topic {topic}"))?;
+        let known = metadata.topics().iter().find(|known| known.name() == topic);
+        let mut partitions = known.into_iter().flat_map(|topic| topic.partitions());
+        let found = partitions.find(|known| known.id() == partition);
+        let found = found.ok_or_else(|| Error::new(format!("no {topic}-{partition}")))?;
+        Ok((found.leader(), found.replicas().to_vec()))
+    }
+
+    /// How many members a group has now; none if there is no such group.
+    pub fn num_members(&self, group: &str) -> Result<usize> {
+        let client = self.consumer("testbed-metadata")?;
+        let list = client.fetch_group_list(Some(group), TIMEOUT);
+        let list = list.context(format!("can't ask for group {group}"))?;
+        let known = list.groups().iter().find(|known| known.name() == group);
+        Ok(known.map_or(0, |group| group.members().len()))
+    }
+
     /// The committed offsets of a group; partitions without one are left out.
     pub fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
         let num = i32::try_from(self.num_partitions(topic)?).context("too many partitions")?;

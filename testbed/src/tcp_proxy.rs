@@ -1,26 +1,30 @@
 //! A TCP proxy that breaks connections in front of a real server, on command.
 //!
-//! The mode holds for connections that are open and for new ones, and can be switched at any time.
-
-mod trap;
+//! The mode holds for connections that are open and for new ones, and can be switched at any time. Where it knows
+//! the protocol ([`TcpProxy::start_for`]), one chosen call can be trapped, too ([`TcpProxy::trap`]).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use self::trap::{Action, IsIt, Spring, Trap};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::guard::wait_until;
 use crate::rt::{block_on, runtime};
+
+use calls::{Conversation, Edit, Traps};
+use connection::Connection;
+
+mod calls;
+mod connection;
+mod frames;
+pub mod offset_commit;
+
+pub use calls::{Call, Protocol, Then, Trap};
 
 /// What the proxy does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +79,6 @@ pub struct Counters {
     pub bytes_swallowed: u64,
 }
 
-/// A server that answers several requests over one connection has answered this one, too, so long after it
-/// has answered any.
-const ANSWERED: Duration = Duration::from_millis(30);
-
-type Traps = Arc<Mutex<Option<Trap>>>;
-
 #[derive(Default)]
 struct Counts {
     accepted: AtomicU64,
@@ -89,7 +87,6 @@ struct Counts {
     to_server: AtomicU64,
     to_client: AtomicU64,
     swallowed: AtomicU64,
-    sprung: AtomicU64,
 }
 
 /// The generation tells two settings of the same mode apart.
@@ -101,7 +98,7 @@ pub struct TcpProxy {
     mode_tx: watch::Sender<Setting>,
     listening_rx: watch::Receiver<bool>,
     counts: Arc<Counts>,
-    trap: Traps,
+    traps: Option<Arc<Traps>>,
     task: JoinHandle<()>,
 }
 
@@ -114,6 +111,15 @@ impl TcpProxy {
 
     /// Listens on `listen` in front of `target`. Delays are drawn from `seed`.
     pub fn start_at(listen: &str, target: &str, seed: u64) -> Result<Self> {
+        Self::build(listen, target, seed, None)
+    }
+
+    /// Listens on `listen` in front of a `target` that speaks this protocol, whose calls can then be trapped.
+    pub fn start_for(protocol: Protocol, listen: &str, target: &str, seed: u64) -> Result<Self> {
+        Self::build(listen, target, seed, Some(Arc::new(Traps::new(protocol))))
+    }
+
+    fn build(listen: &str, target: &str, seed: u64, traps: Option<Arc<Traps>>) -> Result<Self> {
         let address: SocketAddr = listen
             .parse()
             .context(format!("not an address: {listen}"))?;
@@ -122,7 +128,6 @@ impl TcpProxy {
         let (mode_tx, mode_rx) = watch::channel((0, Mode::Pass));
         let (listening_tx, listening_rx) = watch::channel(true);
         let counts = Arc::new(Counts::default());
-        let trap = Traps::default();
         let target = target.to_owned();
         let acceptor = Acceptor {
             address,
@@ -130,7 +135,7 @@ impl TcpProxy {
             seed,
             mode_rx,
             counts: Arc::clone(&counts),
-            trap: Arc::clone(&trap),
+            traps: traps.clone(),
         };
         let task = runtime().spawn(acceptor.run(listener, listening_tx));
         Ok(Self {
@@ -138,7 +143,7 @@ impl TcpProxy {
             mode_tx,
             listening_rx,
             counts,
-            trap,
+            traps,
             task,
         })
     }
@@ -163,14 +168,35 @@ impl TcpProxy {
         )
     }
 
-    /// Sets a trap, instead of the one that was set before, if any.
-    pub fn set_trap(&self, trap: Option<Trap>) {
-        *self.trap.lock().unwrap_or_else(PoisonError::into_inner) = trap;
+    /// Traps the next `times` requests that `choice` says yes to, on open connections and on new ones. Replaces the
+    /// trap before. Fails if the proxy was started without a protocol.
+    pub fn trap(
+        &self,
+        times: u64,
+        then: Then,
+        choice: impl FnMut(&Call<'_>) -> bool + Send + 'static,
+    ) -> Result<Trap> {
+        self.set_trap(Trap::new(times, then, Box::new(choice), None))
     }
 
-    /// How many traps have sprung.
-    pub fn num_sprung(&self) -> u64 {
-        self.counts.sprung.load(Ordering::Relaxed)
+    /// Changes the next `times` requests that `choice` says yes to, and the answers to them, in place. A trap like any
+    /// other.
+    pub fn edit(
+        &self,
+        times: u64,
+        choice: impl FnMut(&Call<'_>) -> bool + Send + 'static,
+        request: impl FnMut(&mut [u8]) + Send + 'static,
+        answer: impl FnMut(&mut [u8]) + Send + 'static,
+    ) -> Result<Trap> {
+        let edits: (Edit, Edit) = (Box::new(request), Box::new(answer));
+        self.set_trap(Trap::new(times, Then::Edit, Box::new(choice), Some(edits)))
+    }
+
+    fn set_trap(&self, trap: Trap) -> Result<Trap> {
+        let traps = self.traps.as_ref();
+        let traps = traps.ok_or_else(|| Error::new("this proxy knows no protocol: start_for"))?;
+        traps.set(&trap);
+        Ok(trap)
     }
 
     /// What it has done so far.
@@ -200,7 +226,7 @@ struct Acceptor {
     seed: u64,
     mode_rx: watch::Receiver<Setting>,
     counts: Arc<Counts>,
-    trap: Traps,
+    traps: Option<Arc<Traps>>,
 }
 
 impl Acceptor {
@@ -238,201 +264,10 @@ impl Acceptor {
                 target: self.target.clone(),
                 mode_rx: self.mode_rx.clone(),
                 counts: Arc::clone(&self.counts),
+                conversation: self.traps.clone().map(Conversation::new),
                 seed: self.seed.wrapping_add(number),
-                trap: Arc::clone(&self.trap),
-                asked: Mutex::new(None),
             };
             tokio::spawn(connection.run(client));
-        }
-    }
-}
-
-struct Connection {
-    target: String,
-    mode_rx: watch::Receiver<Setting>,
-    counts: Arc<Counts>,
-    seed: u64,
-    trap: Traps,
-    /// The action of a trap whose request is on its way to the server.
-    asked: Mutex<Option<Action>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Closed,
-    Cut,
-    Reset,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    ToServer,
-    ToClient,
-}
-
-impl Connection {
-    async fn run(self, mut client: TcpStream) {
-        let _ = client.set_nodelay(true);
-        let mut mode_rx = self.mode_rx.clone();
-        let mode = mode_rx.borrow_and_update().1.clone();
-        if mode == Mode::Reset {
-            return self.finish(End::Reset, &[&client]);
-        }
-        // The server doesn't hear of the connection until the proxy lets it through.
-        if mode_rx
-            .wait_for(|(_, mode)| *mode != Mode::Blackhole)
-            .await
-            .is_err()
-        {
-            return;
-        }
-        let Ok(mut server) = TcpStream::connect(&self.target).await else {
-            self.counts.unreachable.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        let _ = server.set_nodelay(true);
-        let end = {
-            let (client_read, client_write) = client.split();
-            let (server_read, server_write) = server.split();
-            let up = self.pump(Direction::ToServer, client_read, server_write);
-            let down = self.pump(Direction::ToClient, server_read, client_write);
-            tokio::pin!(up, down);
-            // One side's orderly end leaves the other direction open; anything else ends both.
-            tokio::select! {
-                end = &mut up => if end == End::Closed { down.await } else { end },
-                end = &mut down => if end == End::Closed { up.await } else { end },
-            }
-        };
-        self.finish(end, &[&client, &server]);
-    }
-
-    fn finish(&self, end: End, streams: &[&TcpStream]) {
-        if end == End::Reset {
-            for stream in streams {
-                let _ = stream.set_zero_linger();
-            }
-        }
-        if end != End::Closed {
-            self.counts.cut.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Moves bytes one way until something ends it, and passes an orderly end on.
-    async fn pump(
-        &self,
-        direction: Direction,
-        mut from: ReadHalf<'_>,
-        mut to: WriteHalf<'_>,
-    ) -> End {
-        let end = self.forward(direction, &mut from, &mut to).await;
-        if end == End::Closed {
-            let _ = to.shutdown().await;
-        }
-        end
-    }
-
-    /// The action of the trap if this data springs it.
-    fn trapped(&self, direction: Direction, data: &[u8]) -> Option<Action> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if direction == Direction::ToClient {
-            return asked.take();
-        }
-        let mut set = self.trap.lock().unwrap_or_else(PoisonError::into_inner);
-        let Trap { spring, action, .. } = set.take_if(|trap| (trap.is_it)(data))?;
-        if spring == Spring::Before {
-            return Some(action);
-        }
-        *asked = Some(action);
-        None
-    }
-
-    async fn forward(
-        &self,
-        direction: Direction,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
-    ) -> End {
-        let mut mode_rx = self.mode_rx.clone();
-        let mut rng = StdRng::seed_from_u64(self.seed);
-        let mut since_mode = (0, 0_u64);
-        let mut buffer = vec![0_u8; 16 * 1024];
-        loop {
-            let (generation, mode) = mode_rx.borrow_and_update().clone();
-            if since_mode.0 != generation {
-                since_mode = (generation, 0);
-            }
-            let (left, pace) = match &mode {
-                Mode::Refuse => return End::Cut,
-                Mode::Reset => return End::Reset,
-                Mode::Blackhole => match mode_rx.changed().await {
-                    Ok(()) => continue,
-                    Err(_) => return End::Cut,
-                },
-                Mode::CutAfter {
-                    to_server,
-                    to_client,
-                } => {
-                    let limit = if direction == Direction::ToServer {
-                        to_server
-                    } else {
-                        to_client
-                    };
-                    match limit.map(|limit| limit.saturating_sub(since_mode.1)) {
-                        Some(0) => return End::Cut,
-                        left => (left, None),
-                    }
-                }
-                Mode::Throttle { bytes_per_second } => {
-                    let slice = (bytes_per_second / 20).max(1);
-                    let pause = slice as f64 / (*bytes_per_second).max(1) as f64;
-                    (Some(slice), Some(Duration::from_secs_f64(pause)))
-                }
-                Mode::Delay { delay, jitter } => (
-                    None,
-                    Some(*delay + jitter.mul_f64(rng.random_range(0.0..1.0))),
-                ),
-                Mode::Pass | Mode::HalfOpen | Mode::SwallowResponses => (None, None),
-            };
-            let len = left
-                .and_then(|left| usize::try_from(left).ok())
-                .unwrap_or(usize::MAX);
-            let len = len.min(buffer.len());
-            let num = tokio::select! {
-                // A mode that was set before data came holds for it.
-                biased;
-                changed = mode_rx.changed() => match changed {
-                    Ok(()) => continue,
-                    Err(_) => return End::Cut,
-                },
-                read = from.read(&mut buffer[..len]) => match read {
-                    Ok(0) => return End::Closed,
-                    Ok(num) => num,
-                    Err(_) => return End::Cut,
-                },
-            };
-            if let Some(action) = self.trapped(direction, &buffer[..num]) {
-                if direction == Direction::ToClient {
-                    tokio::time::sleep(ANSWERED).await;
-                }
-                let _ = tokio::task::spawn_blocking(action).await;
-                self.counts.sprung.fetch_add(1, Ordering::Relaxed);
-                return End::Cut;
-            }
-            if let Some(pace) = pace {
-                tokio::time::sleep(pace).await;
-            }
-            since_mode.1 += num as u64;
-            let swallow = mode == Mode::HalfOpen
-                || (mode == Mode::SwallowResponses && direction == Direction::ToClient);
-            let counter = match direction {
-                _ if swallow => &self.counts.swallowed,
-                Direction::ToServer => &self.counts.to_server,
-                Direction::ToClient => &self.counts.to_client,
-            };
-            if !swallow && to.write_all(&buffer[..num]).await.is_err() {
-                return End::Cut;
-            }
-            counter.fetch_add(num as u64, Ordering::Relaxed);
         }
     }
 }

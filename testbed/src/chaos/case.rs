@@ -88,12 +88,16 @@ pub struct Setup {
     pub sinks: &'static [Sink],
     /// Partitions of the topic.
     pub partitions: usize,
+    /// How many of them come only later, by a fault.
+    pub partitions_later: usize,
     /// Records a second.
     pub rate: u32,
     /// Bytes of padding of a record, from and to.
     pub padding: (usize, usize),
     /// Number of brokers; a Kafka of its own if more than 1, or with properties.
     pub brokers: usize,
+    /// A user and a password on the way through [`Proxy::Kafka`]; a Kafka of its own.
+    pub kafka_secure: bool,
     /// Properties of the brokers.
     pub kafka: Properties,
     /// Properties of the topic.
@@ -106,6 +110,8 @@ pub struct Setup {
     pub secure: bool,
     /// Number of DataNodes; an HDFS of its own if more than 1, or with properties.
     pub datanodes: usize,
+    /// A disk of each DataNode's own, of so many MiB (0: the machine's); an HDFS of its own if so.
+    pub disk_mib: u64,
     /// Properties of HDFS.
     pub hdfs: Properties,
     /// What stands in between.
@@ -125,15 +131,18 @@ impl Setup {
     pub const PLAIN: Setup = Setup {
         sinks: BOTH,
         partitions: 4,
+        partitions_later: 0,
         rate: 1_000,
         padding: (20, 80),
         brokers: 1,
+        kafka_secure: false,
         kafka: &[],
         topic: &[],
         nodes: 1,
         elasticsearch: &[],
         secure: false,
         datanodes: 1,
+        disk_mib: 0,
         hdfs: &[],
         proxies: &[],
         fewer: 1,

@@ -11,11 +11,19 @@ use super::case::{Setup, Sink};
 
 /// A password that Elasticsearch without security takes no notice of.
 const CANARY: &str = "canary-4b1d-elasticsearch";
-/// A Kafka property that is a secret and isn't used.
+/// Kafka's password, or, where there are no users, a property that is a secret and isn't used.
 const KAFKA_CANARY: &str = "canary-9c07-kafka";
+
+/// Who outflow is for a Kafka with users.
+pub const KAFKA_USER: &str = "outflow";
 
 const PASSWORD_VARIABLE: &str = "CHAOS_ELASTICSEARCH_PASSWORD";
 const KAFKA_VARIABLE: &str = "CHAOS_KAFKA_KEY_PASSWORD";
+
+/// The user and the password of a Kafka with users.
+pub fn kafka_user() -> (String, String) {
+    (KAFKA_USER.to_owned(), KAFKA_CANARY.to_owned())
+}
 
 /// How long an ordered end may take, as configured, in seconds.
 pub const SHUTDOWN_SECONDS: u64 = 20;
@@ -98,14 +106,21 @@ pub fn write(dir: &Path, setup: &Setup, places: &Places<'_>, sink: Sink) -> Resu
         &kafka,
     );
     let session = [("\"session.timeout.ms\"", quoted("6000"))];
-    let session = if assigns { &[][..] } else { &session };
-    section("kafka.properties", lines.properties, session);
+    let mut properties = if assigns { &[][..] } else { &session }.to_vec();
+    if setup.kafka_secure {
+        properties.extend([
+            ("\"security.protocol\"", quoted("sasl_plaintext")),
+            ("\"sasl.mechanism\"", quoted("SCRAM-SHA-256")),
+            ("\"sasl.username\"", quoted(KAFKA_USER)),
+        ]);
+    }
+    section("kafka.properties", lines.properties, &properties);
     let by_variable = format!("{{ env = {KAFKA_VARIABLE:?} }}");
-    section(
-        "kafka.secret_properties",
-        "",
-        &[("\"ssl.key.password\"", by_variable)],
-    );
+    let which = match setup.kafka_secure {
+        true => "\"sasl.password\"",
+        false => "\"ssl.key.password\"",
+    };
+    section("kafka.secret_properties", "", &[(which, by_variable)]);
     let letters = quoted(&dead_letters(places.topic, sink));
     section(
         "rejected",

@@ -73,7 +73,10 @@ pub fn look(world: &World, ledger: &Ledger) -> Result<Standing> {
     for sink in world.setup.sinks {
         let refused = refused(world, *sink)?;
         standing.num_dead_letters += refused.len();
-        let expected = ledger.filtered(|entry| !refused.contains(&(entry.partition, entry.offset)));
+        let expected = ledger.filtered(|entry| {
+            let is_refused = refused.contains(&(entry.partition, entry.offset));
+            !is_refused && world.claims.wants(*sink, entry)
+        });
         let mut report = match sink {
             Sink::Elasticsearch => {
                 let documents = world.elasticsearch.documents();
@@ -139,7 +142,8 @@ pub fn check_committed(world: &World, ledger: &Ledger) -> Result<Vec<String>> {
         let refused = refused(world, *sink)?;
         let missing = below.iter().filter(|entry| {
             let place = (entry.partition, entry.offset);
-            !there.contains(place) && !refused.contains(&place)
+            let is_settled = there.contains(place) || refused.contains(&place);
+            !is_settled && world.claims.wants(*sink, entry)
         });
         let missing: Vec<_> = missing.map(crate::Entry::place).collect();
         if let Some(first) = missing.first() {
@@ -153,13 +157,16 @@ pub fn check_committed(world: &World, ledger: &Ledger) -> Result<Vec<String>> {
 }
 
 /// Which records a sink has, by coordinates alone.
-enum Present {
+pub enum Present {
+    /// By document.
     Ids(BTreeSet<(i32, i64)>),
+    /// By file.
     Ranges(BTreeMap<i32, Vec<(i64, i64)>>),
 }
 
 impl Present {
-    fn contains(&self, place: (i32, i64)) -> bool {
+    /// Whether it has this one.
+    pub fn contains(&self, place: (i32, i64)) -> bool {
         match self {
             Self::Ids(ids) => ids.contains(&place),
             Self::Ranges(ranges) => ranges.get(&place.0).is_some_and(|ranges| {
@@ -183,7 +190,8 @@ pub fn num_present(world: &World, sink: Sink) -> Result<usize> {
     })
 }
 
-fn present(world: &World, sink: Sink) -> Result<Present> {
+/// Which records a sink has now.
+pub fn present(world: &World, sink: Sink) -> Result<Present> {
     if sink == Sink::Elasticsearch {
         let ids = world.elasticsearch.documents().ids(&world.topic)?;
         let place = |id: &String| {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`case`] | what a case is: data, and a [`case::Fault`] |
 //! | [`cases`] | the catalogue |
+//! | [`claims`] | what a fault says about the ledger |
 //! | [`world`], [`servers`] | the servers, proxies, processes and the load of one run |
 //! | [`config`] | outflow's configuration for a run |
 //! | [`watch`] | committed offsets and memory, sampled from outside |
@@ -17,6 +18,7 @@
 
 pub mod case;
 pub mod cases;
+pub mod claims;
 pub mod command;
 pub mod config;
 pub mod judge;

@@ -9,9 +9,10 @@ use crate::elasticsearch::{Elasticsearch, ElasticsearchOptions};
 use crate::error::Result;
 use crate::hdfs::{Hdfs, HdfsOptions};
 use crate::kafka::{Kafka, KafkaOptions};
-use crate::tcp_proxy::TcpProxy;
+use crate::tcp_proxy::{Protocol, TcpProxy};
 
 use super::case::{Properties, Setup};
+use super::config;
 
 /// A server that all cases share, or one of this run alone.
 pub enum Server<T: 'static> {
@@ -36,10 +37,12 @@ pub(super) type Servers = (Server<Kafka>, Server<Elasticsearch>, Server<Hdfs>);
 
 /// Starts what is needed, and takes the rest from what is shared.
 pub(super) fn servers(setup: &Setup) -> Result<Servers> {
-    let kafka = match setup.brokers <= 1 && setup.kafka.is_empty() {
+    let is_plain = setup.brokers <= 1 && !setup.kafka_secure && setup.kafka.is_empty();
+    let kafka = match is_plain {
         true => Server::Shared(&shared().kafka),
         false => Server::Own(Box::new(Kafka::start(&KafkaOptions {
             num_brokers: setup.brokers,
+            scram_user: setup.kafka_secure.then(config::kafka_user),
             properties: owned(setup.kafka),
             ..KafkaOptions::default()
         })?)),
@@ -54,10 +57,12 @@ pub(super) fn servers(setup: &Setup) -> Result<Servers> {
             ..ElasticsearchOptions::default()
         })?)),
     };
-    let hdfs = match setup.datanodes <= 1 && setup.hdfs.is_empty() {
+    let is_plain = setup.datanodes <= 1 && setup.disk_mib == 0 && setup.hdfs.is_empty();
+    let hdfs = match is_plain {
         true => Server::Shared(&shared().hdfs),
         false => Server::Own(Box::new(Hdfs::start(&HdfsOptions {
             num_datanodes: setup.datanodes,
+            disk_mib: (setup.disk_mib > 0).then_some(setup.disk_mib),
             properties: owned(setup.hdfs),
             ..HdfsOptions::default()
         })?)),
@@ -74,7 +79,7 @@ fn owned(properties: Properties) -> Vec<(String, String)> {
 pub(super) fn kafka_proxies(kafka: &Kafka, seed: u64) -> Result<Vec<TcpProxy>> {
     let one = |broker: usize| {
         let (listen, target) = kafka.proxy_addresses(broker)?;
-        TcpProxy::start_at(&listen, &target, seed)
+        TcpProxy::start_for(Protocol::Kafka, &listen, &target, seed)
     };
     (0..kafka.nodes().len()).map(one).collect()
 }

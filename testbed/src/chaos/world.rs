@@ -15,9 +15,10 @@ use crate::ledger::Ledger;
 use crate::ports::free_port;
 use crate::process::Outflow;
 use crate::produce::{Generator, Load, Outgoing, Producer};
-use crate::tcp_proxy::TcpProxy;
+use crate::tcp_proxy::{Protocol, TcpProxy};
 
 use super::case::{Proxy, Setup, Sink};
+use super::claims::Claims;
 use super::config::{self, Places};
 pub use super::servers::Server;
 use super::servers::{index, kafka_proxies, servers};
@@ -50,6 +51,8 @@ pub struct World {
     pub base: String,
     /// Committed offsets and memory.
     pub watch: Watch,
+    /// What faults say about the ledger.
+    pub claims: Claims,
     /// For whatever in this run is random.
     pub seed: u64,
     /// The whole of what a fault can do, or as much as proof needs.
@@ -70,7 +73,8 @@ impl World {
         let millis = since_1970.map_or(0, |since| since.as_millis());
         let topic = format!("{}-{millis}", name.to_lowercase());
         let client = kafka.client();
-        client.create_topic(&topic, setup.partitions, setup.topic)?;
+        let at_first = setup.partitions - setup.partitions_later;
+        client.create_topic(&topic, at_first, setup.topic)?;
         for sink in setup.sinks {
             client.create_topic(&config::dead_letters(&topic, *sink), 1, setup.topic)?;
         }
@@ -89,7 +93,10 @@ impl World {
             })
             .transpose()?;
         let namenode_proxy = has(Proxy::NameNode)
-            .then(|| TcpProxy::start(&hdfs.rpc_address(), seed))
+            .then(|| {
+                let listen = format!("127.0.0.1:{}", free_port()?);
+                TcpProxy::start_for(Protocol::Hadoop, &listen, &hdfs.rpc_address(), seed)
+            })
             .transpose()?;
         let kafka_proxies = match has(Proxy::Kafka) {
             true => kafka_proxies(&kafka, seed)?,
@@ -109,6 +116,7 @@ impl World {
             namenode_proxy,
             topic,
             watch,
+            claims: Claims::default(),
             seed,
             in_full: true,
             binary: binary.to_owned(),
@@ -262,16 +270,15 @@ impl World {
 
     /// What the broker has acknowledged so far.
     pub fn ledger(&self) -> Ledger {
-        lock(&self.load)
-            .as_ref()
-            .map(Load::ledger)
-            .unwrap_or_default()
+        let load = lock(&self.load);
+        let ledger = load.as_ref().map(Load::ledger).unwrap_or_default();
+        self.claims.complete(ledger)
     }
 
     /// Ends producing, and waits for the last acknowledgements.
     pub fn stop_load(&self) -> Result<Ledger> {
         match lock(&self.load).take() {
-            Some(load) => load.stop(),
+            Some(load) => load.stop().map(|ledger| self.claims.complete(ledger)),
             None => Err(Error::new("nothing is produced")),
         }
     }

@@ -56,37 +56,6 @@ fn says_nothing(stream: &mut StdStream) -> bool {
     silent
 }
 
-/// Sets a trap for "stop" and returns where it tells what it has done.
-fn trapped(proxy: &TcpProxy, spring: Spring) -> std::sync::mpsc::Receiver<()> {
-    let (done_tx, done_rx) = std::sync::mpsc::sync_channel(1);
-    proxy.set_trap(Some(Trap {
-        is_it: Box::new(|data| data.starts_with(b"stop")),
-        spring,
-        action: Box::new(move || done_tx.send(()).expect("somebody waits")),
-    }));
-    done_rx
-}
-
-#[test]
-fn a_trap_springs_once_before_or_after_its_request_and_the_connection_is_gone() {
-    let proxy = proxy();
-    for (number, spring) in [(1, Spring::Before), (2, Spring::After)] {
-        let done_rx = trapped(&proxy, spring);
-        let mut stream = connect(&proxy);
-        assert_eq!(echo(&mut stream, b"go on").expect("an echo"), b"go on");
-        let sent = proxy.counters().bytes_to_server;
-        assert!(echo(&mut stream, b"stop").is_err(), "{spring:?}");
-        done_rx
-            .recv_timeout(Duration::from_secs(20))
-            .expect("the action");
-        assert_eq!(proxy.num_sprung(), number);
-        let forwarded = proxy.counters().bytes_to_server - sent;
-        assert_eq!(forwarded, if spring == Spring::After { 4 } else { 0 });
-        let mut stream = connect(&proxy);
-        assert_eq!(echo(&mut stream, b"stop").expect("an echo"), b"stop");
-    }
-}
-
 #[test]
 fn passes_both_ways_and_counts() {
     let proxy = proxy();
@@ -210,4 +179,93 @@ fn slow_modes_lose_nothing() {
         proxy.set(mode).expect("a switch");
         assert_eq!(echo(&mut connect(&proxy), &text).ok(), Some(text.clone()));
     }
+}
+
+/// Answers every frame with its call's number, as Kafka would, and tells which calls it has done.
+fn kafka_server() -> (String, std::sync::mpsc::Receiver<i32>) {
+    let listener = StdListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address").to_string();
+    let (done_tx, done_rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let done_tx = done_tx.clone();
+            std::thread::spawn(move || {
+                let mut request = [0; 12];
+                while stream.read_exact(&mut request).is_ok() {
+                    let number = request[8..].try_into().expect("four bytes");
+                    let _ = done_tx.send(i32::from_be_bytes(number));
+                    let answer = [&[0, 0, 0, 4], &request[8..]].concat();
+                    if stream.write_all(&answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, done_rx)
+}
+
+fn call(stream: &mut StdStream, key: u8, number: u8) {
+    let request = [0, 0, 0, 8, 0, key, 0, 0, 0, 0, 0, number];
+    stream.write_all(&request).expect("a request");
+}
+
+fn answer(stream: &mut StdStream) -> std::io::Result<u8> {
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer).map(|()| answer[7])
+}
+
+#[test]
+fn the_answer_to_one_chosen_call_is_lost_and_all_others_come() {
+    let (server, done) = kafka_server();
+    let listen = format!("127.0.0.1:{}", crate::ports::free_port().expect("a port"));
+    let proxy = TcpProxy::start_for(Protocol::Kafka, &listen, &server, 1).expect("a proxy");
+    let mut stream = connect(&proxy);
+    let mut commits = 0;
+    let second_commit = move |call: &Call<'_>| {
+        commits += usize::from(call.name == "8");
+        commits == 2
+    };
+    let trap = proxy.trap(1, Then::LoseAnswer, second_commit);
+    let trap = trap.expect("a trap");
+    for (key, number) in [(8, 1), (1, 2), (8, 3), (1, 4), (8, 5)] {
+        call(&mut stream, key, number);
+    }
+    let came: Vec<_> = (0..4).map(|_| answer(&mut stream).expect("it")).collect();
+    assert_eq!(came, [1, 2, 4, 5]);
+    assert_eq!((trap.num_chosen(), trap.num_sprung()), (1, 1));
+    let done: Vec<_> = done.iter().take(5).collect();
+    assert_eq!(done, [1, 2, 3, 4, 5], "the server has done it");
+
+    let trap = proxy.trap(1, Then::CutAtAnswer, |call| call.name == "8");
+    call(&mut stream, 8, 6);
+    assert!(answer(&mut stream).is_err());
+    assert_eq!(trap.expect("a trap").num_sprung(), 1);
+}
+
+#[test]
+fn a_held_call_is_done_when_it_is_let_go_and_never_when_it_is_dropped() {
+    let (server, done) = kafka_server();
+    let listen = format!("127.0.0.1:{}", crate::ports::free_port().expect("a port"));
+    let proxy = TcpProxy::start_for(Protocol::Kafka, &listen, &server, 1).expect("a proxy");
+    for is_let_go in [true, false] {
+        let mut stream = connect(&proxy);
+        let trap = proxy.trap(1, Then::Hold, |call| call.name == "8");
+        let trap = trap.expect("a trap");
+        call(&mut stream, 8, 1);
+        trap.wait(1, Duration::from_secs(20)).expect("it is held");
+        assert!(done.try_recv().is_err(), "the server knows it");
+        match is_let_go {
+            true => {
+                trap.let_go();
+                assert_eq!(answer(&mut stream).ok(), Some(1));
+                assert_eq!(done.recv(), Ok(1));
+            }
+            false => {
+                trap.drop_held();
+                assert!(answer(&mut stream).is_err());
+            }
+        }
+    }
+    assert!(done.try_recv().is_err(), "the server knows it");
 }

@@ -3,11 +3,16 @@
 mod answers;
 mod elasticsearch;
 mod hdfs;
+mod hdfs_answers;
 mod kafka;
+mod kafka_data;
+mod kafka_groups;
+mod kafka_refusals;
 mod limits;
 mod moments;
 mod process;
 mod secure;
+mod words;
 
 use super::case::Case;
 
@@ -18,10 +23,14 @@ pub fn all() -> Vec<Case> {
         moments::CASES,
         limits::CASES,
         kafka::CASES,
+        kafka_data::CASES,
+        kafka_groups::CASES,
+        kafka_refusals::CASES,
         elasticsearch::CASES,
         answers::CASES,
         secure::CASES,
         hdfs::CASES,
+        hdfs_answers::CASES,
     ];
     let mut all = groups.concat();
     all.sort_by_key(|case| case.id);

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use crate::error::{Error, Result};
 use crate::guard::Signal;
 use crate::http_proxy::Fault as HttpFault;
-use crate::tcp_proxy::{Spring, Trap};
+use crate::tcp_proxy::{Then, Trap};
 
 use super::super::case::{Case, Fault, Lines, Proxy, Seen, Setup, Target};
 use super::super::judge::check_committed;
@@ -181,32 +181,44 @@ impl Call {
     }
 }
 
+/// When outflow is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spring {
+    /// Before the call reaches the NameNode.
+    Before,
+    /// After the NameNode has answered it, and before outflow hears of that.
+    After,
+}
+
 /// Kills at certain calls to the NameNode, in an order that was drawn.
 struct AtCall {
     points: Vec<(Call, Spring)>,
     num: usize,
+    trap: Option<Trap>,
 }
 
 impl AtCall {
     fn new(rng: &mut StdRng, points: &[(Call, Spring)]) -> Self {
         let mut points = points.to_vec();
         points.shuffle(rng);
-        Self { points, num: 0 }
+        Self {
+            points,
+            num: 0,
+            trap: None,
+        }
     }
 
-    fn arm(&self, world: &World) -> Result<()> {
+    fn arm(&mut self, world: &World) -> Result<()> {
         let Some((call, spring)) = self.points.get(self.num).copied() else {
             return Ok(());
         };
-        let (outflow, topic) = (world.outflow()?, world.topic.clone());
-        let trap = Trap {
-            is_it: Box::new(move |data| call.is(&topic, data)),
-            spring,
-            action: Box::new(move || {
-                let _ = outflow.kill();
-            }),
+        let topic = world.topic.clone();
+        let then = match spring {
+            Spring::Before => Then::Hold,
+            Spring::After => Then::LoseAnswer,
         };
-        world.namenode_proxy()?.set_trap(Some(trap));
+        let choice = move |seen: &crate::Call<'_>| call.is(&topic, seen.frame);
+        self.trap = Some(world.namenode_proxy()?.trap(1, then, choice)?);
         Ok(())
     }
 }
@@ -217,26 +229,26 @@ impl Fault for AtCall {
     }
 
     fn turn(&mut self, world: &World) -> Result<bool> {
-        if self.num == self.points.len() {
-            return Ok(true);
-        }
-        if world.outflow()?.exit_code().is_none() {
-            return Ok(false);
-        }
+        let Some(trap) = self.trap.take_if(|trap| trap.num_sprung() > 0) else {
+            return Ok(self.num == self.points.len());
+        };
         conclude(world)?;
+        // What was held dies with whoever sent it.
+        trap.drop_held();
         self.num += 1;
         world.start()?;
         self.arm(world)?;
         Ok(self.num == self.points.len())
     }
 
-    fn seen(&mut self, world: &World) -> Result<Seen> {
-        let sprung = world.namenode_proxy()?.num_sprung();
-        Ok(Seen::new(sprung, "kills at a call"))
+    fn seen(&mut self, _world: &World) -> Result<Seen> {
+        Ok(Seen::new(self.num as u64, "kills at a call"))
     }
 
     fn heal(&mut self, world: &World) -> Result<()> {
-        world.namenode_proxy()?.set_trap(None);
+        if let Some(trap) = self.trap.take() {
+            trap.let_go();
+        }
         restart_if_gone(world)
     }
 }
