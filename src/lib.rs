@@ -11,6 +11,7 @@
 //! | [`offsets`] | the tracker: what may be committed (pure) |
 //! | [`backoff`] | how long to wait before the next try |
 //! | [`lag`] | consumer lag judged over a window of time (pure) |
+//! | [`monitor`] | consumer groups watched, from outside and from inside |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
 //! | [`admin`] | HTTP: health, metrics, status |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
@@ -29,6 +30,7 @@ pub mod kafka;
 pub mod lag;
 pub mod logging;
 pub mod metrics;
+pub mod monitor;
 pub mod offsets;
 pub mod pipeline;
 pub mod service;

@@ -60,7 +60,7 @@ struct Version {
 }
 
 /// One gauge family: its name, its help, its samples.
-type Family<L> = (&'static str, &'static str, Vec<(L, f64)>);
+pub(super) type Family<L> = (&'static str, &'static str, Vec<(L, f64)>);
 
 impl Collector for Snapshots {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -87,7 +87,10 @@ impl Collector for Snapshots {
     }
 }
 
-fn write<L: EncodeLabelSet>(encoder: &mut DescriptorEncoder<'_>, family: Family<L>) -> fmt::Result {
+pub(super) fn write<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    family: Family<L>,
+) -> fmt::Result {
     let (name, help, samples) = family;
     if samples.is_empty() {
         return Ok(());
