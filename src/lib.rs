@@ -24,6 +24,7 @@ pub mod agent;
 pub mod backoff;
 pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod error;
 pub mod kafka;

@@ -10,7 +10,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::{Observed, unix_ms};
+use super::Observed;
+use crate::clock::unix_ms;
 use crate::status::{CircuitState, PartitionState, PartitionStatus, SinkStatus};
 
 /// The collector.

@@ -22,7 +22,6 @@ mod serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -33,6 +32,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::clock::unix_ms;
 use crate::config::settings::AdminSettings;
 use crate::error::{Error, Kind};
 use crate::monitor::Clusters;
@@ -253,11 +253,4 @@ async fn release(
 
 fn failure(code: StatusCode, what: &str) -> Response {
     (code, Json(json!({ "error": what }))).into_response()
-}
-
-fn unix_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,8 @@
 //! One cluster that is watched: what it is called, how it is judged, what is known of it. Whoever watches writes, whoever
 //! serves reads; each for moments.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::lag::{GroupPartition, GroupVerdict, Owner, Rules, Store, judge_group};
@@ -20,6 +22,15 @@ pub struct About {
     pub topic_refresh_ms: u64,
     /// Which groups, as it was configured.
     pub include: String,
+}
+
+/// Who has trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Whoever asks where logs end.
+    Logs,
+    /// Whoever reads what groups commit.
+    Groups,
 }
 
 /// How a cluster's watch stands.
@@ -42,7 +53,8 @@ pub struct Watched {
     pub rules: Rules,
     clock: fn() -> i64,
     store: Mutex<Store>,
-    standing: Mutex<Standing>,
+    is_ready: AtomicBool,
+    troubles: Mutex<BTreeMap<Who, (String, bool)>>,
 }
 
 /// Several.
@@ -56,7 +68,8 @@ impl Watched {
             rules,
             clock,
             store: Mutex::new(store),
-            standing: Mutex::new(Standing::default()),
+            is_ready: AtomicBool::new(false),
+            troubles: Mutex::default(),
         }
     }
 
@@ -72,35 +85,40 @@ impl Watched {
 
     /// How the watch stands.
     pub fn standing(&self) -> Standing {
-        self.lock_standing().clone()
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = troubles.values().next().cloned();
+        let (trouble, needs_a_person) = first.unzip();
+        Standing {
+            is_ready: self.is_ready.load(Ordering::Relaxed),
+            trouble,
+            needs_a_person: needs_a_person.unwrap_or(false),
+        }
     }
 
-    /// Something is wrong, or nothing is any more; logged when it changes.
-    pub fn set_trouble(&self, trouble: Option<(String, bool)>) {
-        let mut standing = self.lock_standing();
-        let (what, needs_a_person) = trouble.unzip();
-        if standing.trouble != what {
-            let cluster = &*self.about.name;
-            match &what {
-                Some(what) => tracing::warn!(cluster, "{what}"),
-                None => tracing::info!(cluster, "Kafka is well again"),
+    /// Something is wrong (and whether only a person can mend it), or nothing is any more; logged when it changes.
+    pub fn set_trouble(&self, who: Who, trouble: Option<(String, bool)>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.get(&who) == trouble.as_ref() {
+            return;
+        }
+        let cluster = &*self.about.name;
+        match trouble {
+            Some((what, needs_a_person)) => {
+                tracing::warn!(cluster, "{what}");
+                troubles.insert(who, (what, needs_a_person));
+            }
+            None => {
+                tracing::info!(cluster, "Kafka is well again");
+                troubles.remove(&who);
             }
         }
-        standing.trouble = what;
-        standing.needs_a_person = needs_a_person.unwrap_or(false);
     }
 
     /// All that was there at the start has been read.
     pub fn set_ready(&self) {
-        let mut standing = self.lock_standing();
-        if !standing.is_ready {
-            tracing::info!(cluster = &*self.about.name, "all commits are read");
+        if !self.is_ready.swap(true, Ordering::Relaxed) {
+            tracing::info!(cluster = &*self.about.name, "groups are judged from now on");
         }
-        standing.is_ready = true;
-    }
-
-    fn lock_standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
