@@ -7,7 +7,6 @@ mod http;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use outflow::admin::{Observed, Server};
 use outflow::config::settings::AdminSettings;
@@ -132,6 +131,7 @@ fn serve(settings: &AdminSettings) -> Served {
 impl Served {
     fn request(&self, request: &str) -> (u16, String) {
         let answer = http::request(self.address, request);
+        assert!(answer.head.is_empty() || answer.head.starts_with("http/1.1"));
         (answer.status, answer.body)
     }
 

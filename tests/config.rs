@@ -1048,8 +1048,8 @@ fn a_monitors_file_is_judged_like_a_sinks() {
             "10:8 cluster.name: is the name of another cluster, too | give every cluster a name of its own",
             "12:18 cluster.groups_pattern: \"(\" isn't a regular expression: unclosed group | it must match the whole name of a group: \"metrics-.*\", \"(cpu|memory)-.*\"",
             "13:13 cluster.intervals: 1 is out of range | it must be at least 3 and at most 1000",
-            "14:3 cluster.bootstrap_servers: is missing | name the brokers to begin with: \"kafka-1:9092,kafka-2:9092\"",
             "14:3 cluster.name: is missing | name the cluster: it stands in paths, metrics and logs",
+            "14:3 cluster.bootstrap_servers: is missing | name the brokers to begin with: \"kafka-1:9092,kafka-2:9092\"",
         ]
     );
     let none = Machine::default().file("monitor.toml", "[log]\nformat = \"json\"\n");

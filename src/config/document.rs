@@ -148,7 +148,8 @@ impl Reader<'_> {
                 (None, DeValue::Array(items)) if is_clusters(&dotted, items) => {
                     for item in items.iter() {
                         if let DeValue::Table(inner) = item.get_ref() {
-                            self.cluster(&name.span(), &item.span(), inner, path);
+                            let key = self.header(&item.span()).unwrap_or(name.span());
+                            self.cluster(&key, &item.span(), inner, path);
                         }
                     }
                 }
@@ -174,6 +175,14 @@ impl Reader<'_> {
             }
             path.pop();
         }
+    }
+
+    /// The name in a header `[[cluster]]`: the key itself has only the first one's place.
+    fn header(&self, item: &Span) -> Option<Span> {
+        let rest = self.text.get(item.start..)?.strip_prefix("[[")?;
+        let start = item.start + 2 + (rest.len() - rest.trim_start().len());
+        let name = self.text.get(start..start + CLUSTER.len());
+        (name == Some(CLUSTER)).then(|| start..start + CLUSTER.len())
     }
 
     /// One cluster, which is a document of its own.

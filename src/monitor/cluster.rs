@@ -20,6 +20,10 @@ use crate::lag::{Hole, LogEnd, Sighting, group_records};
 const TICK: Duration = Duration::from_millis(100);
 /// How often groups that are gone are looked for.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// So long it is waited until all log ends are known before commits are read: those of a log without an end are dropped.
+const ENDS_PATIENCE: Duration = Duration::from_secs(30);
+/// While single partitions can't be asked, leaders are looked up this often.
+const LEADERS: Duration = Duration::from_secs(10);
 
 /// Where the group log begins and ends, by partition.
 type Starts = BTreeMap<i32, (i64, i64)>;
@@ -44,6 +48,7 @@ impl Watch {
             watched: watched.clone(),
             stop: stop.clone(),
             starts: Some(starts),
+            started: Instant::now(),
         };
         let groups = Groups {
             settings: settings.clone(),
@@ -93,6 +98,7 @@ struct Logs {
     stop: Arc<AtomicBool>,
     /// Told once where the group log begins.
     starts: Option<Sender<Starts>>,
+    started: Instant,
 }
 
 impl Logs {
@@ -115,9 +121,13 @@ impl Logs {
                 continue;
             }
             match self.turn(&mut brokers, &mut next_look) {
-                Ok(()) => {
+                Ok(trouble) => {
                     backoff.reset();
-                    self.watched.set_trouble(Who::Logs, None);
+                    if trouble.is_some() {
+                        next_look = next_look.min(now + LEADERS);
+                    }
+                    let trouble = trouble.as_ref().map(told);
+                    self.watched.set_trouble(Who::Logs, trouble);
                     next = now + self.settings.offset_refresh;
                 }
                 Err(error) => {
@@ -131,11 +141,12 @@ impl Logs {
         }
     }
 
+    /// Asks once. Fails if nobody answers; what comes back says why single logs aren't known.
     fn turn(
         &mut self,
         brokers: &mut Option<Brokers>,
         next_look: &mut Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Error>, Error> {
         let brokers = match brokers {
             Some(brokers) => brokers,
             None => brokers.insert(Brokers::new(&self.settings)?),
@@ -148,28 +159,36 @@ impl Logs {
         }
         let mut ends = Vec::new();
         let trouble = brokers.log_ends(&mut |id, end| ends.push((id.clone(), end)));
+        if let (Some(error), true) = (&trouble, ends.is_empty()) {
+            return Err(error.clone());
+        }
         let at_ms = self.watched.now_ms();
         let mut store = self.watched.store();
         for (id, offset) in ends {
             store.take_log_end(&id.topic, id.partition, LogEnd { offset, at_ms });
         }
         drop(store);
-        if let Some(error) = trouble {
-            return Err(error);
+        if trouble.is_none() || self.started.elapsed() > ENDS_PATIENCE {
+            self.tell_starts(brokers, at_ms, next_look);
         }
-        if let Some(starts) = self.starts.take() {
-            let back = i64::try_from(self.settings.read_back.as_millis()).unwrap_or(i64::MAX);
-            match brokers.starts(at_ms.saturating_sub(back)) {
-                // Whoever reads is there as long as the process.
-                Ok(found) => drop(starts.send(found)),
-                Err(error) => {
-                    self.starts = Some(starts);
-                    *next_look = Instant::now();
-                    tracing::debug!("{error}");
-                }
+        Ok(trouble)
+    }
+
+    /// Tells once where the group log begins.
+    fn tell_starts(&mut self, brokers: &Brokers, now_ms: i64, next_look: &mut Instant) {
+        let Some(starts) = self.starts.take() else {
+            return;
+        };
+        let back = i64::try_from(self.settings.read_back.as_millis()).unwrap_or(i64::MAX);
+        match brokers.starts(now_ms.saturating_sub(back).max(0)) {
+            // Whoever reads is there as long as the process.
+            Ok(found) => drop(starts.send(found)),
+            Err(error) => {
+                self.starts = Some(starts);
+                *next_look = Instant::now();
+                tracing::debug!("{error}");
             }
         }
-        Ok(())
     }
 
     fn take_holes(&self, brokers: &mut Brokers) {

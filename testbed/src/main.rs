@@ -1,6 +1,7 @@
 //! `testbed`: starts the real services on this machine and keeps them until Ctrl-C.
 
 mod bench;
+mod bench_monitor;
 mod demo;
 
 use std::io::Write;
@@ -39,6 +40,8 @@ enum Command {
     Demo(demo::Options),
     /// Measure how long partitions stand still in rebalances, and show who gets what
     BenchRebalance(bench::Options),
+    /// Measure what `outflow monitor` takes while many groups commit
+    BenchMonitor(bench_monitor::Options),
     /// Start a guarded process and a folder, say their ids, and stay (for the guard's own test)
     #[command(hide = true)]
     Probe,
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<()> {
         Command::Probe => probe(),
         Command::Demo(options) => demo::run(&options),
         Command::BenchRebalance(options) => bench::run(&options),
+        Command::BenchMonitor(options) => bench_monitor::run(&options),
         Command::Fetch => testbed::artifacts::Artifacts::get().map(|_| ()),
         Command::Up {
             ports_base,
