@@ -11,6 +11,7 @@
 //! | [`offsets`] | the tracker: what may be committed (pure) |
 //! | [`backoff`] | how long to wait before the next try |
 //! | [`lag`] | consumer lag judged over a window of time (pure) |
+//! | [`monitor`] | consumer groups watched, from outside and from inside |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
 //! | [`replay`] | dead letters, once more into the sink that refused them |
 //! | [`admin`] | HTTP: health, metrics, status |
@@ -24,12 +25,14 @@ pub mod agent;
 pub mod backoff;
 pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod error;
 pub mod kafka;
 pub mod lag;
 pub mod logging;
 pub mod metrics;
+pub mod monitor;
 pub mod offsets;
 pub mod pipeline;
 pub mod replay;

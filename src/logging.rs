@@ -2,6 +2,7 @@
 //! debug, and a panic says where it happened, never what it was about.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
@@ -11,29 +12,80 @@ use crate::error::Error;
 
 /// Starts logging for the whole process, once.
 pub fn start(settings: &LogSettings) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&settings.filter)
-        .map_err(|error| Error::misconfigured(format!("log.filter: {error}")))?;
-    // The HDFS client's own debug lines hold tokens and keys of its connections.
-    let quiet = "hdfs_native=info".parse();
-    let quiet = quiet.map_err(|error| Error::misconfigured(format!("log.filter: {error}")))?;
-    let filter = filter.add_directive(quiet);
+    let filter =
+        filter(&settings.filter).map_err(|e| Error::misconfigured(format!("log.filter: {e}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(SystemTime)
         .with_writer(io::stderr);
     let started = if settings.json {
-        builder
+        let builder = builder
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .try_init()
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        remember(&settings.filter, move |filter| {
+            handle.reload(filter).is_ok()
+        });
+        builder.try_init()
     } else {
-        builder.with_ansi(io::stderr().is_terminal()).try_init()
+        let builder = builder
+            .with_ansi(io::stderr().is_terminal())
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        remember(&settings.filter, move |filter| {
+            handle.reload(filter).is_ok()
+        });
+        builder.try_init()
     };
     started.map_err(|error| Error::misconfigured(format!("logging can't start: {error}")))?;
     quiet_panics();
     Ok(())
+}
+
+/// What is logged now, and how to change it.
+struct Level {
+    text: Mutex<String>,
+    reload: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
+}
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+fn remember(text: &str, reload: impl Fn(EnvFilter) -> bool + Send + Sync + 'static) {
+    let text = Mutex::new(text.to_owned());
+    let reload = Box::new(reload);
+    // Logging starts once, or not at all.
+    let _ = LEVEL.set(Level { text, reload });
+}
+
+fn filter(text: &str) -> Result<EnvFilter, Box<dyn std::error::Error>> {
+    // The HDFS client's own debug lines hold tokens and keys of its connections.
+    Ok(EnvFilter::try_new(text)?.add_directive("hdfs_native=info".parse()?))
+}
+
+/// What is logged: a level, or a filter.
+pub fn level() -> String {
+    let text = LEVEL.get().map(|level| level.text.lock());
+    text.map_or_else(
+        || "info".to_owned(),
+        |text| text.unwrap_or_else(PoisonError::into_inner).clone(),
+    )
+}
+
+/// Logs from this level on (`trace` to `error`) until it is changed again; `false` if there is no such level.
+pub fn set_level(text: &str) -> bool {
+    if !["trace", "debug", "info", "warn", "error"].contains(&text) {
+        return false;
+    }
+    if let (Some(level), Ok(filter)) = (LEVEL.get(), filter(text))
+        && (level.reload)(filter)
+    {
+        *level.text.lock().unwrap_or_else(PoisonError::into_inner) = text.to_owned();
+        tracing::info!("logging from level {text} on, on request");
+    }
+    true
 }
 
 /// A panic's message may quote a record or a secret: only its place is logged.

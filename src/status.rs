@@ -56,6 +56,29 @@ pub enum PartitionState {
     Quarantined,
 }
 
+/// How a partition's, or a group's, lag is judged.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Burrow's word: OK, WARN, ERR (groups), STOP, STALL, REWIND (partitions).
+    pub status: &'static str,
+    /// Why, in words.
+    pub reason: String,
+    /// Records that are left to read.
+    pub lag: u64,
+    /// The age of the oldest of them (milliseconds).
+    pub time_lag_ms: Option<u64>,
+    /// Whether it is older than that: the log wasn't looked at before.
+    pub time_lag_is_more: bool,
+    /// Offsets committed a second.
+    pub consumed_per_s: Option<f64>,
+    /// Offsets appended a second.
+    pub produced_per_s: Option<f64>,
+    /// `done`, `in_seconds`, `never` (at these paces), `unknown`.
+    pub catch_up: &'static str,
+    /// In so many seconds it will have caught up; none for `never` and `unknown`.
+    pub catch_up_s: Option<f64>,
+}
+
 /// One partition as its worker sees it.
 #[derive(Debug, Clone, Serialize)]
 pub struct PartitionStatus {
@@ -75,6 +98,8 @@ pub struct PartitionStatus {
     pub acked: Option<i64>,
     /// What was last committed to Kafka.
     pub committed: Option<i64>,
+    /// How many commits of it this worker has had acknowledged, those of the same offset counted.
+    pub num_commits: u64,
     /// Log end offset (last stable offset under `read_committed`), as last seen.
     pub log_end: Option<i64>,
     /// `log_end - acked`, never negative; 0 when the position is at the end.
@@ -83,6 +108,8 @@ pub struct PartitionStatus {
     pub acked_timestamp_ms: Option<i64>,
     /// How the group's committed offset last differed from what this worker had committed, in words.
     pub commit_mismatch: Option<String>,
+    /// How its lag is judged, once it is.
+    pub verdict: Option<Verdict>,
 }
 
 /// One worker.
@@ -129,4 +156,6 @@ pub struct SinkStatus {
     pub workers: Vec<WorkerStatus>,
     /// Sum of the partitions' lags, as far as they are known.
     pub lag: Option<i64>,
+    /// How its group's lag is judged by this process' partitions, once it is.
+    pub verdict: Option<Verdict>,
 }

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+#[path = "admin/http.rs"]
+mod http;
+
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use outflow::admin::{Observed, Server};
 use outflow::config::settings::AdminSettings;
@@ -54,6 +55,8 @@ fn partition(number: i32, state: PartitionState) -> PartitionStatus {
         lag: Some(5),
         acked_timestamp_ms: None,
         commit_mismatch: None,
+        num_commits: 1,
+        verdict: None,
     }
 }
 
@@ -81,6 +84,7 @@ fn running(name: &str) -> SinkStatus {
         health: SinkHealth::default(),
         workers: vec![worker],
         lag: Some(5),
+        verdict: None,
     }
 }
 
@@ -126,25 +130,9 @@ fn serve(settings: &AdminSettings) -> Served {
 
 impl Served {
     fn request(&self, request: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        let status = answer
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .unwrap_or(0);
-        (
-            status,
-            answer
-                .split_once("\r\n\r\n")
-                .map(|(_, body)| body.to_owned())
-                .unwrap_or_default(),
-        )
+        let answer = http::request(self.address, request);
+        assert!(answer.head.is_empty() || answer.head.starts_with("http/1.1"));
+        (answer.status, answer.body)
     }
 
     fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String) {

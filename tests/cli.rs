@@ -57,6 +57,7 @@ fn help_tells_commands_exit_codes_and_signals() {
         "run ",
         "check ",
         "config ",
+        "monitor ",
         "agent ",
         "Exit codes:",
         "130",
@@ -66,7 +67,7 @@ fn help_tells_commands_exit_codes_and_signals() {
     ] {
         assert!(out.contains(word), "{word}");
     }
-    for command in ["run", "check", "config", "agent"] {
+    for command in ["run", "check", "config", "monitor", "agent"] {
         let (code, out, _) = run(&[command, "--help"]);
         assert!(
             code == 0 && out.contains("--config <FILE>"),
@@ -162,6 +163,11 @@ fn files_of_the_other_kind_are_told_where_they_belong() {
         code == 2 && err.contains("start it with `outflow agent --config`"),
         "{err}"
     );
+    let (code, _, err) = run(&["run", "--config", "config/monitor.toml"]);
+    assert!(
+        code == 2 && err.contains("start it with `outflow monitor --config`"),
+        "{err}"
+    );
     let (code, _, err) = run(&["agent", "--config", "config/hdfs.toml"]);
     assert!(
         code == 2 && err.contains("start it with `outflow run --config`"),
@@ -175,6 +181,7 @@ fn the_examples_are_valid() {
         "config/elasticsearch.toml",
         "config/hdfs.toml",
         "config/agent.toml",
+        "config/monitor.toml",
     ];
     let (code, out, err) = run(&[&["check", "--config"], &files[..]].concat());
     assert_eq!((code, err.as_str()), (0, ""));

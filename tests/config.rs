@@ -13,11 +13,11 @@ use outflow::config::keys::{FileKind, KEYS, Key};
 use outflow::config::kinds::Kind;
 use outflow::config::problem::{Place, Problems, Severity};
 use outflow::config::settings::{
-    AgentSettings, Compression, ElasticsearchAuth, Partitioning, Property, RejectedPolicy,
-    Settings, SinkSettings, TimeUnit, Tombstones,
+    AgentSettings, Compression, ElasticsearchAuth, MonitorSettings, Partitioning, Property,
+    RejectedPolicy, Settings, SinkSettings, TimeUnit, Tombstones,
 };
 use outflow::config::surroundings::{SecretFile, Surroundings};
-use outflow::config::{Loaded, Outcome, load_agent, load_sinks};
+use outflow::config::{Loaded, Outcome, load_agent, load_monitor, load_sinks};
 use proptest::prelude::*;
 
 /// A machine with these files and variables, and four cores.
@@ -831,6 +831,14 @@ fn agent_of(text: &str) -> AgentSettings {
     }
 }
 
+fn monitor_of(text: &str) -> MonitorSettings {
+    let machine = Machine::default().file("monitor.toml", text);
+    match load_monitor("monitor.toml".as_ref(), &[], &machine) {
+        Ok(outcome) => outcome.loaded.settings,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
 #[test]
 fn the_examples_load_and_can_run_beside_each_other() {
     let machine = Machine::default()
@@ -855,6 +863,9 @@ fn the_examples_load_and_can_run_beside_each_other() {
     ));
     let agent = agent_of(&repository("config/agent.toml"));
     assert_eq!([agent.topic], es.settings.kafka.subscription.topics()[..]);
+    let monitor = monitor_of(&repository("config/monitor.toml"));
+    let groups = &monitor.clusters[0].keep.groups;
+    assert!(groups.has("payments") && !groups.has("console-consumer-12"));
 }
 
 /// The reference by sections, in their order.
@@ -862,7 +873,10 @@ fn sections(reference: &str) -> Vec<(String, Vec<&str>)> {
     let mut sections = vec![(String::new(), Vec::new())];
     for line in reference.lines() {
         match line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-            Some(name) => sections.push((name.to_owned(), Vec::new())),
+            Some(name) => {
+                let name = name.trim_matches(['[', ']']);
+                sections.push((name.to_owned(), Vec::new()));
+            }
             None => sections.last_mut().expect("one").1.push(line),
         }
     }
@@ -930,14 +944,18 @@ fn the_reference_equals_the_defaults() {
             if !name.is_empty() && !wanted.contains(&root) {
                 continue;
             }
-            if !name.is_empty() {
-                text += &format!("[{name}]\n");
+            match name.as_str() {
+                "" => {}
+                "cluster" => text += "[[cluster]]\n",
+                name => text += &format!("[{name}]\n"),
             }
             for line in lines {
                 let bare = line.strip_prefix("# ").unwrap_or(line);
                 let key = bare.split(" = ").next().unwrap_or_default();
                 let is_required = line.starts_with("# ")
-                    && (required.contains(&key) || (name == "agent" && key == "topic"));
+                    && (required.contains(&key)
+                        || (name == "agent" && key == "topic")
+                        || (name == "cluster" && key == "name"));
                 let full = if name.is_empty() {
                     key.to_owned()
                 } else {
@@ -964,11 +982,18 @@ fn the_reference_equals_the_defaults() {
             "[hdfs]\nurl = \"hdfs://namenode:8020\"\nbase = \"/data/outflow\"\n",
         ),
     ] {
-        let text = part(&["kafka", "rejected", "admin", "log", sink], FileKind::Sink);
+        let text = part(
+            &["kafka", "rejected", "lag", "admin", "log", sink],
+            FileKind::Sink,
+        );
         let reference = Machine::with(&text).settings();
         let minimal = Machine::with(&format!("{common}{minimal}")).settings();
         assert_eq!(format!("{reference:#?}"), format!("{minimal:#?}"));
     }
+    let minimal = "[[cluster]]\nname = \"local\"\nbootstrap_servers = \"kafka-1:9092\"\n";
+    let reference = monitor_of(&part(&["admin", "log", "cluster"], FileKind::Monitor));
+    let minimal = monitor_of(minimal);
+    assert_eq!(format!("{reference:#?}"), format!("{minimal:#?}"));
     let minimal = "[kafka]\nbootstrap_servers = \"kafka-1:9092,kafka-2:9092\"\n[agent]\ntopic = \"host-metrics\"\n";
     let reference = agent_of(&part(&["kafka", "log", "agent"], FileKind::Agent));
     assert_eq!(
@@ -993,6 +1018,71 @@ fn an_agents_file_is_judged_like_a_sinks() {
     );
 }
 
+/// Clusters stand one after another, each with its own keys; flags and variables reach all.
+#[test]
+fn a_monitors_clusters_have_their_own_keys_and_share_flags_and_variables() {
+    let text = "[[cluster]]\nname = \"a\"\nbootstrap_servers = \"k:9092\"\nintervals = 20\n\
+        [cluster.properties]\n\"client.dns.lookup\" = \"use_all_dns_ips\"\n[cluster.mends]\ntrend = false\n\
+        [[cluster]]\nname = \"b\"\nbootstrap_servers = \"l:9092\"\nminimum_complete = 50\n";
+    let machine = Machine::default()
+        .file("monitor.toml", text)
+        .variable("OUTFLOW_CLUSTER__ALLOWED_LAG", "7");
+    let flags = ["cluster.offset_refresh=1s".to_owned()];
+    let outcome = load_monitor("monitor.toml".as_ref(), &flags, &machine).expect("valid");
+    let [a, b] = &outcome.loaded.settings.clusters[..] else {
+        panic!("two clusters")
+    };
+    assert_eq!((a.keep.intervals, b.keep.intervals), (20, 10));
+    assert_eq!((a.properties.len(), b.properties.len()), (1, 0));
+    assert_eq!((a.rules.mends.trend, b.rules.mends.trend), (false, true));
+    assert_eq!(
+        (a.rules.minimum_complete, b.rules.minimum_complete),
+        (0.0, 0.5)
+    );
+    for cluster in [a, b] {
+        assert_eq!(cluster.rules.allowed_lag, 7);
+        assert_eq!(cluster.offset_refresh, std::time::Duration::from_secs(1));
+    }
+    let shown = outcome.loaded.effective.to_string();
+    assert_eq!(shown.matches("[[cluster]]").count(), 2, "{shown}");
+    assert!(shown.contains("intervals = 20"), "{shown}");
+}
+
+#[test]
+fn a_monitors_file_is_judged_like_a_sinks() {
+    let text = "memory = \"1GiB\"\n[kafka]\ntopics = [\"t\"]\n[[cluster]]\nname = \"a\"\nbootstrap_servers = \"k:9092\"\n\
+        intervalls = 3\npassword = \"x\"\n[[cluster]]\nname = \"a\"\nbootstrap_servers = \"l:9092\"\n\
+        groups_pattern = \"(\"\nintervals = 1\n[[cluster]]\n";
+    let machine = Machine::default().file("monitor.toml", text);
+    let problems = load_monitor("monitor.toml".as_ref(), &[], &machine).expect_err("wrong");
+    assert_eq!(
+        said(&problems),
+        [
+            "1:1 memory: the monitor has no such key | leave it out",
+            "2:2 kafka: belongs into a sink's file | start it with `outflow run --config`",
+            "7:1 cluster.intervalls: there is no such key | did you mean `intervals`?",
+            "8:1 cluster.password: a secret doesn't stand in the configuration | in [cluster.secret_properties]: write where the secret is: { file = \"/run/secrets/x\" } or { env = \"X\" }",
+            "10:8 cluster.name: is the name of another cluster, too | give every cluster a name of its own",
+            "12:18 cluster.groups_pattern: \"(\" isn't a regular expression: unclosed group | it must match the whole name of a group: \"metrics-.*\", \"(cpu|memory)-.*\"",
+            "13:13 cluster.intervals: 1 is out of range | it must be at least 3 and at most 1000",
+            "14:3 cluster.name: is missing | name the cluster: it stands in paths, metrics and logs",
+            "14:3 cluster.bootstrap_servers: is missing | name the brokers to begin with: \"kafka-1:9092,kafka-2:9092\"",
+        ]
+    );
+    let none = Machine::default().file("monitor.toml", "[log]\nformat = \"json\"\n");
+    let problems = load_monitor("monitor.toml".as_ref(), &[], &none).expect_err("no cluster");
+    assert!(
+        problems
+            .to_string()
+            .contains("there is no cluster in this file")
+    );
+    let sink = elasticsearch("[[cluster]]\nname = \"a\"\n").said();
+    assert_eq!(
+        sink,
+        ["7:3 cluster: belongs into the monitor's file | start it with `outflow monitor --config`"]
+    );
+}
+
 /// Something like TOML: keys that exist or nearly do, values of all kinds, and rubbish.
 fn toml_like() -> impl Strategy<Value = String> {
     let name = prop::sample::select(KEYS.iter().map(|k| k.name().to_owned()).collect::<Vec<_>>());
@@ -1006,6 +1096,9 @@ fn toml_like() -> impl Strategy<Value = String> {
         "log",
         "rejected",
         "agent",
+        "lag",
+        "cluster",
+        "cluster.mends",
         "kafka.properties",
         "kafka.secret_properties",
         "kafka.properties.a",
@@ -1026,6 +1119,7 @@ fn toml_like() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         6 => (name, value).prop_map(|(name, value)| format!("{name} = {value}")),
         2 => section.prop_map(|section| format!("[{section}]")),
+        1 => Just("[[cluster]]".to_owned()),
         1 => any::<String>(),
         1 => "[\\PC\\n\"'=\\[\\]{}#é🦀]{0,30}",
     ];
@@ -1049,7 +1143,8 @@ proptest! {
                 }
             }
         }
-        let _ = load_agent("sink.toml".as_ref(), &[flag], &machine);
+        let _ = load_agent("sink.toml".as_ref(), std::slice::from_ref(&flag), &machine);
+        let _ = load_monitor("sink.toml".as_ref(), &[flag], &machine);
     }
 
     /// What is written is what is read.

@@ -10,7 +10,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::{Observed, unix_ms};
+use super::Observed;
+use crate::clock::unix_ms;
 use crate::status::{CircuitState, PartitionState, PartitionStatus, SinkStatus};
 
 /// The collector.
@@ -60,7 +61,7 @@ struct Version {
 }
 
 /// One gauge family: its name, its help, its samples.
-type Family<L> = (&'static str, &'static str, Vec<(L, f64)>);
+pub(super) type Family<L> = (&'static str, &'static str, Vec<(L, f64)>);
 
 impl Collector for Snapshots {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -87,7 +88,10 @@ impl Collector for Snapshots {
     }
 }
 
-fn write<L: EncodeLabelSet>(encoder: &mut DescriptorEncoder<'_>, family: Family<L>) -> fmt::Result {
+pub(super) fn write<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    family: Family<L>,
+) -> fmt::Result {
     let (name, help, samples) = family;
     if samples.is_empty() {
         return Ok(());

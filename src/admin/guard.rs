@@ -67,7 +67,7 @@ impl Guard {
         let may_read = is_local || self.allow_unauthenticated;
         match (matches!(*method, Method::GET | Method::HEAD), &self.token) {
             (true, _) if may_read => Ok(Trust::Full),
-            (true, _) if matches!(path, "/livez" | "/readyz") => Ok(Trust::Probe),
+            (true, _) if is_probe(path) => Ok(Trust::Probe),
             (false, None) if is_local => Ok(Trust::Full),
             (false, None) => Err((
                 StatusCode::FORBIDDEN,
@@ -99,6 +99,14 @@ impl Guard {
         name.eq_ignore_ascii_case("localhost")
             || address.is_ok_and(|ip| ip == self.address || ip.is_loopback())
     }
+}
+
+/// That something is well may be known without a token.
+fn is_probe(path: &str) -> bool {
+    matches!(
+        path,
+        "/livez" | "/readyz" | "/burrow/admin" | "/burrow/admin/ready"
+    )
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

@@ -7,10 +7,15 @@
 //! | `/readyz` | 200 while every sink works or waits an outage out; 503 when a person is needed |
 //! | `/metrics` | Prometheus |
 //! | `/api/v1/status` | every sink, worker and partition, as JSON |
+//! | `/api/v1/groups` | every group that is watched, judged; the worst first |
+//! | `/api/v1/groups/{cluster}/{group}` | one, with its partitions and their windows |
+//! | `/v3/…`, `/burrow/admin` | Burrow's API |
 //! | `POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release` | releases a quarantined partition |
 
+mod burrow;
 mod collector;
 mod exposition;
+mod groups;
 #[doc(hidden)] // for tests/fuzz.rs
 pub mod guard;
 pub mod health;
@@ -18,7 +23,6 @@ mod serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -29,8 +33,10 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::clock::unix_ms;
 use crate::config::settings::AdminSettings;
 use crate::error::{Error, Kind};
+use crate::monitor::Clusters;
 use crate::offsets::TopicPartition;
 use crate::status::SinkStatus;
 use guard::Trust;
@@ -42,6 +48,21 @@ pub trait Observed: Send + Sync + 'static {
 
     /// Releases a quarantined partition. May wait some seconds for its worker.
     fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error>;
+
+    /// The clusters whose groups are watched; always the same.
+    fn clusters(&self) -> Clusters {
+        Clusters::new()
+    }
+
+    /// Why a restart would help; empty while the process is alive.
+    fn not_alive(&self) -> Vec<String> {
+        health::not_alive(&self.sinks(), unix_ms())
+    }
+
+    /// Why a person is needed, or work hasn't begun; empty while ready.
+    fn not_ready(&self) -> Vec<String> {
+        health::not_ready(&self.sinks())
+    }
 }
 
 /// A bound server.
@@ -70,9 +91,12 @@ impl Server {
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|error| cannot_bind(address, &error))?;
         registry.register_collector(Box::new(collector::Snapshots::new(observed.clone())));
+        let clusters = observed.clusters();
+        registry.register_collector(Box::new(burrow::figures::Figures(clusters.clone())));
         let registry = Arc::new(registry);
         let router = router(
             Shared { observed, registry },
+            burrow::Burrow::new(clusters, address.to_string()),
             guard::Guard::new(settings, address),
         );
         Ok(Some(Server { listener, router }))
@@ -107,7 +131,7 @@ fn cannot_bind(address: SocketAddr, error: &std::io::Error) -> Error {
     })
 }
 
-fn router(shared: Shared, guard: guard::Guard) -> Router {
+fn router(shared: Shared, burrow: burrow::Burrow, guard: guard::Guard) -> Router {
     let release_path = "/api/v1/sinks/{sink}/partitions/{topic}/{partition}/release";
     Router::new()
         .route("/", get(index))
@@ -115,7 +139,11 @@ fn router(shared: Shared, guard: guard::Guard) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/groups", get(groups::groups))
+        .route("/api/v1/groups/{cluster}/{group}", get(groups::one_group))
         .route(release_path, post(release))
+        .with_state(shared)
+        .merge(burrow::router(burrow))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(
@@ -123,17 +151,20 @@ fn router(shared: Shared, guard: guard::Guard) -> Router {
             guard::check,
         ))
         .layer(axum::extract::DefaultBodyLimit::max(16 * 1024))
-        .with_state(shared)
 }
 
-const PAGES: &str = "/livez\n/readyz\n/metrics\n/api/v1/status\n\
+const PAGES: &str = "/livez\n/readyz\n/metrics\n/api/v1/status\n/api/v1/groups\n\
+    /api/v1/groups/{cluster}/{group}\n/v3/kafka\n/burrow/admin\n\
     POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release\n";
 
 async fn index() -> String {
     format!("outflow {}\n\n{PAGES}", env!("CARGO_PKG_VERSION"))
 }
 
-async fn not_found() -> Response {
+async fn not_found(uri: axum::http::Uri) -> Response {
+    if uri.path().starts_with("/v3/") {
+        return burrow::no_such_path();
+    }
     failure(
         StatusCode::NOT_FOUND,
         "there is no such page; GET / lists them",
@@ -146,15 +177,11 @@ async fn wrong_method() -> Response {
 }
 
 async fn livez(State(shared): State<Shared>, Extension(trust): Extension<Trust>) -> Response {
-    verdict(
-        "alive",
-        &health::not_alive(&shared.observed.sinks(), unix_ms()),
-        trust,
-    )
+    verdict("alive", &shared.observed.not_alive(), trust)
 }
 
 async fn readyz(State(shared): State<Shared>, Extension(trust): Extension<Trust>) -> Response {
-    verdict("ready", &health::not_ready(&shared.observed.sinks()), trust)
+    verdict("ready", &shared.observed.not_ready(), trust)
 }
 
 /// Probes need no token; the reasons do, where one is configured.
@@ -227,11 +254,4 @@ async fn release(
 
 fn failure(code: StatusCode, what: &str) -> Response {
     (code, Json(json!({ "error": what }))).into_response()
-}
-
-fn unix_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

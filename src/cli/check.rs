@@ -3,17 +3,23 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::{Exit, by_kind, print, say};
+use super::{ByKind, Exit, by_kind, print, say};
 use crate::check::{Finding, Verdict};
 use crate::config::problem::Problems;
-use crate::config::settings::{AgentSettings, HdfsSettings, Settings, SinkSettings};
+use crate::config::settings::{
+    AgentSettings, HdfsSettings, MonitorSettings, Settings, SinkSettings,
+};
 use crate::config::surroundings::Host;
-use crate::config::{Loaded, load_agent, load_sinks};
+use crate::config::{Loaded, load_agent, load_monitor, load_sinks};
 use crate::sinks;
 
 /// Says what is wrong; 0 if nothing is.
 pub fn check(files: &[PathBuf], flags: &[String], connect: bool) -> Exit {
-    let (sinks, agents) = by_kind(files);
+    let ByKind {
+        sinks,
+        agents,
+        monitors,
+    } = by_kind(files);
     let mut problems = Problems::default();
     let mut loaded_sinks = Vec::new();
     if !sinks.is_empty() {
@@ -35,6 +41,16 @@ pub fn check(files: &[PathBuf], flags: &[String], connect: bool) -> Exit {
             Err(more) => problems.0.extend(more.0),
         }
     }
+    let mut loaded_monitors = Vec::new();
+    for monitor in &monitors {
+        match load_monitor(monitor, flags, &Host) {
+            Ok(outcome) => {
+                problems.0.extend(outcome.warnings.0);
+                loaded_monitors.push(outcome.loaded);
+            }
+            Err(more) => problems.0.extend(more.0),
+        }
+    }
     say(&problems);
     if problems.has_errors() {
         return Exit::Misused;
@@ -45,13 +61,17 @@ pub fn check(files: &[PathBuf], flags: &[String], connect: bool) -> Exit {
     if !connect {
         return Exit::Fine;
     }
-    match connect_all(&loaded_sinks, &loaded_agents) {
+    match connect_all(&loaded_sinks, &loaded_agents, &loaded_monitors) {
         Verdict::Wrong => Exit::Failed,
         _ => Exit::Fine,
     }
 }
 
-fn connect_all(sinks: &[Loaded<Settings>], agents: &[Loaded<AgentSettings>]) -> Verdict {
+fn connect_all(
+    sinks: &[Loaded<Settings>],
+    agents: &[Loaded<AgentSettings>],
+    monitors: &[Loaded<MonitorSettings>],
+) -> Verdict {
     let mut worst = Verdict::Fine;
     for loaded in sinks {
         worst = worst.max(report(&loaded.file, findings(&loaded.settings)));
@@ -61,6 +81,11 @@ fn connect_all(sinks: &[Loaded<Settings>], agents: &[Loaded<AgentSettings>]) -> 
             &loaded.file,
             crate::kafka::check::agent(&loaded.settings),
         ));
+    }
+    for loaded in monitors {
+        let clusters = loaded.settings.clusters.iter();
+        let findings = clusters.map(crate::kafka::check::cluster).collect();
+        worst = worst.max(report(&loaded.file, findings));
     }
     worst
 }

@@ -5,6 +5,7 @@ mod agent;
 mod check;
 mod deadletters;
 mod group;
+mod monitor;
 mod run;
 mod signals;
 mod table;
@@ -101,6 +102,15 @@ enum Command {
         #[command(subcommand)]
         command: deadletters::DeadlettersCommand,
     },
+    /// Watch the consumer groups of whole clusters: Burrow's verdicts, API and metrics
+    Monitor {
+        /// The monitor's configuration file
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+        /// Set a key, over file and environment; a cluster's key reaches every cluster
+        #[arg(long, value_name = "SECTION.KEY=VALUE")]
+        set: Vec<String>,
+    },
     /// Collect this host's CPU and memory figures and produce them to Kafka
     Agent {
         /// The agent's configuration file
@@ -131,12 +141,17 @@ pub fn main() -> Exit {
         Command::Group { command } => group::group(&command),
         Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Deadletters { command } => deadletters::deadletters(&command),
+        Command::Monitor { config, set } => monitor::run(&config, &set),
         Command::Agent { config, set } => agent::run(&config, &set),
     }
 }
 
 fn show(files: &Files) -> Exit {
-    let (sinks, agents) = by_kind(&files.config);
+    let ByKind {
+        sinks,
+        agents,
+        monitors,
+    } = by_kind(&files.config);
     let mut text = String::new();
     let mut problems = Problems::default();
     if !sinks.is_empty() {
@@ -154,15 +169,17 @@ fn show(files: &Files) -> Exit {
             Err(more) => problems.0.extend(more.0),
         }
     }
-    for agent in &agents {
-        match config::load_agent(agent, &files.set, &Host) {
-            Ok(outcome) => {
-                problems.0.extend(outcome.warnings.0);
-                text.push_str(&format!(
-                    "# {}\n{}\n",
-                    agent.display(),
-                    outcome.loaded.effective
-                ));
+    let agents = agents
+        .iter()
+        .map(|file| config::load_agent(file, &files.set, &Host).map(shown));
+    let monitors = monitors
+        .iter()
+        .map(|file| config::load_monitor(file, &files.set, &Host).map(shown));
+    for loaded in agents.chain(monitors) {
+        match loaded {
+            Ok((warnings, more)) => {
+                problems.0.extend(warnings.0);
+                text.push_str(&more);
             }
             Err(more) => problems.0.extend(more.0),
         }
@@ -175,12 +192,34 @@ fn show(files: &Files) -> Exit {
     Exit::Fine
 }
 
-/// Sinks' files and agents' files.
-fn by_kind(files: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    files
-        .iter()
-        .cloned()
-        .partition(|file| config::kind_of(file, &Host) == FileKind::Sink)
+/// The warnings about a file, and its effective configuration.
+fn shown<T>(outcome: config::Outcome<config::Loaded<T>>) -> (Problems, String) {
+    let config::Loaded {
+        file, effective, ..
+    } = outcome.loaded;
+    let text = format!("# {}\n{effective}\n", file.display());
+    (outcome.warnings, text)
+}
+
+/// Files by whose they are.
+#[derive(Default)]
+struct ByKind {
+    sinks: Vec<PathBuf>,
+    agents: Vec<PathBuf>,
+    monitors: Vec<PathBuf>,
+}
+
+fn by_kind(files: &[PathBuf]) -> ByKind {
+    let mut by_kind = ByKind::default();
+    for file in files {
+        let list = match config::kind_of(file, &Host) {
+            FileKind::Sink => &mut by_kind.sinks,
+            FileKind::Agent => &mut by_kind.agents,
+            FileKind::Monitor | FileKind::Cluster => &mut by_kind.monitors,
+        };
+        list.push(file.clone());
+    }
+    by_kind
 }
 
 /// Says why nothing was started.

@@ -10,10 +10,12 @@ use tracing::{error, info, warn};
 use super::signals::Signals;
 use super::{Exit, fail, say};
 use crate::admin::{Observed, Server};
-use crate::config::settings::{AdminSettings, LogSettings, Settings};
+use crate::config::settings::{AdminSettings, LagSettings, LogSettings, Settings};
 use crate::config::surroundings::Host;
 use crate::config::{Loaded, load_sinks};
 use crate::error::Error;
+use crate::monitor::Clusters;
+use crate::monitor::inside::Inside;
 use crate::offsets::TopicPartition;
 use crate::pipeline::supervisor::{Plan, Supervisor};
 use crate::status::SinkStatus;
@@ -52,6 +54,7 @@ pub fn run(files: &[PathBuf], flags: &[String]) -> Exit {
 /// What the sinks of a process share.
 struct Process {
     admin: AdminSettings,
+    lag: LagSettings,
     log: LogSettings,
     shutdown_timeout: Duration,
 }
@@ -66,6 +69,7 @@ impl Process {
         };
         Some(Process {
             admin: deciding("admin")?.admin.clone(),
+            lag: deciding("lag")?.lag.clone(),
             log: deciding("log")?.log.clone(),
             shutdown_timeout: loaded.iter().map(|l| l.settings.shutdown_timeout).max()?,
         })
@@ -73,6 +77,7 @@ impl Process {
 
     fn run(self, settings: Vec<Settings>) -> Result<Exit, Error> {
         let mut registry = Registry::default();
+        let inside = Inside::new(&settings, &self.lag);
         let plans = service::plans(settings, &mut registry)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -80,15 +85,23 @@ impl Process {
             .enable_all()
             .build()
             .map_err(|error| Error::unavailable(format!("no runtime: {error}")))?;
-        let exit = runtime.block_on(self.serve(plans, registry));
+        let exit = runtime.block_on(self.serve(plans, inside, registry));
         runtime.shutdown_background();
         exit
     }
 
-    async fn serve(self, plans: Vec<Plan>, registry: Registry) -> Result<Exit, Error> {
+    async fn serve(
+        self,
+        plans: Vec<Plan>,
+        inside: Inside,
+        registry: Registry,
+    ) -> Result<Exit, Error> {
         let mut signals = Signals::new()?;
         // The port first: if it is taken, nothing has joined a group yet.
-        let sinks = Arc::new(Sinks::default());
+        let sinks = Arc::new(Sinks {
+            supervisor: OnceLock::new(),
+            inside,
+        });
         let server = Server::bind(&self.admin, sinks.clone(), registry).await?;
         let names: Vec<_> = plans.iter().map(|plan| plan.name.to_string()).collect();
         let admin = server.as_ref().and_then(Server::address);
@@ -98,7 +111,8 @@ impl Process {
             "running {}",
             names.join(", ")
         );
-        let supervisor = sinks.0.get_or_init(|| Supervisor::start(plans));
+        let supervisor = sinks.supervisor.get_or_init(|| Supervisor::start(plans));
+        tokio::spawn(look(sinks.clone(), self.lag.offset_refresh));
         if let Some(server) = server {
             tokio::spawn(server.serve());
         }
@@ -112,7 +126,7 @@ impl Process {
         let joining = sinks.clone();
         let join = tokio::task::spawn_blocking(move || {
             joining
-                .0
+                .supervisor
                 .get()
                 .is_none_or(|supervisor| supervisor.join(deadline + GRACE))
         });
@@ -136,18 +150,39 @@ fn conclude(clean: bool) -> Exit {
 }
 
 /// The running sinks, as the admin server sees them; none before they are started.
-#[derive(Default)]
-struct Sinks(OnceLock<Supervisor>);
+struct Sinks {
+    supervisor: OnceLock<Supervisor>,
+    inside: Inside,
+}
+
+/// Looks how far the sinks have come, again and again.
+async fn look(sinks: Arc<Sinks>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Some(supervisor) = sinks.supervisor.get() {
+            sinks.inside.look(&supervisor.status());
+        }
+    }
+}
 
 impl Observed for Sinks {
     fn sinks(&self) -> Vec<SinkStatus> {
-        self.0.get().map(Supervisor::status).unwrap_or_default()
+        let supervisor = self.supervisor.get();
+        let mut sinks = supervisor.map(Supervisor::status).unwrap_or_default();
+        self.inside.judge(&mut sinks);
+        sinks
     }
 
     fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
-        match self.0.get() {
+        match self.supervisor.get() {
             Some(supervisor) => supervisor.release_quarantine(sink, partition),
             None => Err(Error::unavailable("the sinks aren't started yet")),
         }
+    }
+
+    fn clusters(&self) -> Clusters {
+        self.inside.clusters()
     }
 }

@@ -7,7 +7,7 @@ use figment::value::{Dict, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{FileKind, KEYS, Key, SECTIONS, find};
+use super::keys::{CLUSTER, FileKind, KEYS, Key, SECTIONS, find};
 use super::kinds::Kind;
 use super::problem::{Place, Problem, Problems, Snippet, printable, suggest};
 
@@ -81,13 +81,17 @@ pub struct Document {
     pub assigned: Vec<Assigned>,
     /// Its sections.
     pub sections: Vec<(String, Place)>,
+    /// Its clusters, each by itself.
+    pub clusters: Vec<Document>,
 }
 
 impl Document {
-    /// Where a section begins.
+    /// Where a section begins; the first of several.
     pub fn section(&self, name: &str) -> Option<&Place> {
+        let clusters = self.clusters.iter().flat_map(|c| &c.sections);
         self.sections
             .iter()
+            .chain(clusters)
             .find(|(n, _)| n == name)
             .map(|(_, place)| place)
     }
@@ -147,6 +151,17 @@ impl Reader<'_> {
                         self.assign(path, name, value);
                     }
                 }
+                (None, DeValue::Array(items)) if is_clusters(&dotted, items) => {
+                    for item in items.iter() {
+                        if let DeValue::Table(inner) = item.get_ref() {
+                            let key = self.header(&item.span()).unwrap_or(name.span());
+                            self.cluster(&key, &item.span(), inner, path);
+                        }
+                    }
+                }
+                (None, DeValue::Table(inner)) if dotted == CLUSTER => {
+                    self.cluster(&name.span(), &value.span(), inner, path);
+                }
                 (None, DeValue::Table(inner)) if SECTIONS.contains(&dotted.as_str()) => {
                     let place = self.place(&name.span(), &value.span(), Show::KeyAlone);
                     self.out.sections.push((dotted, place));
@@ -166,6 +181,24 @@ impl Reader<'_> {
             }
             path.pop();
         }
+    }
+
+    /// The name in a header `[[cluster]]`: the key itself has only the first one's place.
+    fn header(&self, item: &Span) -> Option<Span> {
+        let rest = self.text.get(item.start..)?.strip_prefix("[[")?;
+        let start = item.start + 2 + (rest.len() - rest.trim_start().len());
+        let name = self.text.get(start..start + CLUSTER.len());
+        (name == Some(CLUSTER)).then(|| start..start + CLUSTER.len())
+    }
+
+    /// One cluster, which is a document of its own.
+    fn cluster(&mut self, key: &Span, value: &Span, table: &DeTable<'_>, path: &mut Vec<String>) {
+        let outer = std::mem::take(&mut self.out);
+        let place = self.place(key, value, Show::KeyAlone);
+        self.out.sections.push((CLUSTER.to_owned(), place));
+        self.walk(table, path);
+        let cluster = std::mem::replace(&mut self.out, outer);
+        self.out.clusters.push(cluster);
     }
 
     /// Entries by name, whose dots may have made tables of them.
@@ -218,15 +251,13 @@ impl Reader<'_> {
         if self.kind.has(key) {
             return true;
         }
-        // A whole section of the other kind of file is said once, by whoever reads the sections.
-        if !matches!(
-            key.section(),
-            "agent" | "rejected" | "elasticsearch" | "hdfs" | "admin"
-        ) {
+        // A whole section of another kind of file is said once, by whoever reads the sections.
+        let root = key.section().split('.').next().unwrap_or_default();
+        if !self.kind.foreign().contains(&root) {
             let place = self.place(&name.span(), &value.span(), Show::KeyAlone);
-            self.problems.push(
-                Problem::new(key.path, place, "the agent has no such key").help("leave it out"),
-            );
+            let what = format!("{} has no such key", self.kind.owner());
+            self.problems
+                .push(Problem::new(key.path, place, what).help("leave it out"));
         }
         false
     }
@@ -316,6 +347,12 @@ enum Show {
     Value,
 }
 
+/// Whether this is `[[cluster]]`, once or several times.
+fn is_clusters(name: &str, items: &[Spanned<DeValue<'_>>]) -> bool {
+    let is_table = |item: &Spanned<DeValue<'_>>| matches!(item.get_ref(), DeValue::Table(_));
+    name == CLUSTER && !items.is_empty() && items.iter().all(is_table)
+}
+
 fn holds_entries(key: &Key) -> bool {
     matches!(key.kind, Kind::Properties | Kind::SecretProperties)
 }
@@ -361,6 +398,11 @@ const SECRETS: [&str; 9] = [
     "pass",
 ];
 
+/// Whether librdkafka's properties stand there.
+fn is_clients(section: &str) -> bool {
+    section.starts_with("kafka") || section.starts_with(CLUSTER)
+}
+
 /// The problem with a key that isn't one; suggests what was meant.
 pub fn unknown(path: &[String], place: Place, kind: FileKind) -> Problem {
     let shown: Vec<_> = path.iter().map(|segment| printable(segment)).collect();
@@ -379,9 +421,10 @@ pub fn unknown(path: &[String], place: Place, kind: FileKind) -> Problem {
             Some(stem) => format!(
                 "put it in a file and name it by `{stem}_file`, or name an environment variable by `{stem}_env`"
             ),
-            None if section.starts_with("kafka") => {
+            None if is_clients(&section) => {
                 format!(
-                    "in [kafka.secret_properties]: {}",
+                    "in [{}.secret_properties]: {}",
+                    section.split('.').next().unwrap_or_default(),
                     Kind::SecretProperties.help()
                 )
             }
@@ -404,8 +447,10 @@ pub fn unknown(path: &[String], place: Place, kind: FileKind) -> Problem {
             "`{name}` stands at the top of the file, before the first section"
         )),
         Some(key) => problem.help(format!("`{name}` belongs into [{}]", key.section())),
-        None if section.starts_with("kafka") => problem
-            .help("librdkafka's own properties stand in [kafka.properties], under their own names"),
+        None if is_clients(&section) => problem.help(format!(
+            "librdkafka's own properties stand in [{}.properties], under their own names",
+            section.split('.').next().unwrap_or_default()
+        )),
         None => problem.help("config/reference.toml has every key"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::keys::{FileKind, KEYS};
+use super::keys::{CLUSTER, FileKind, KEYS};
 use super::kinds::Kind;
 use super::layers::Values;
 use super::problem::Place;
@@ -30,16 +30,11 @@ pub struct Effective {
 }
 
 impl Effective {
-    pub(super) fn new(values: &Values, derived: &Derived) -> Effective {
-        let kind = if values.has_section("agent") {
-            FileKind::Agent
-        } else {
-            FileKind::Sink
-        };
+    pub(super) fn new(kind: FileKind, values: &Values, derived: &Derived) -> Effective {
         let mut lines = Vec::new();
         for key in KEYS.iter().filter(|key| kind.has(key)) {
             let root = key.section().split('.').next().unwrap_or_default();
-            if matches!(root, "elasticsearch" | "hdfs") && !values.has_section(root) {
+            if matches!(root, "elasticsearch" | "hdfs" | CLUSTER) && !values.has_section(root) {
                 continue;
             }
             if matches!(key.kind, Kind::Properties | Kind::SecretProperties) {
@@ -92,6 +87,16 @@ fn origin(place: &Place) -> String {
 }
 
 impl Effective {
+    /// The values of one more cluster.
+    pub(super) fn add_cluster(&mut self, mut cluster: Effective) {
+        for line in &mut cluster.lines {
+            if line.section == CLUSTER {
+                line.section = format!("[{CLUSTER}]");
+            }
+        }
+        self.lines.append(&mut cluster.lines);
+    }
+
     /// Whether anybody set a key of `section`.
     pub fn sets(&self, section: &str) -> bool {
         self.lines
@@ -115,7 +120,8 @@ impl fmt::Display for Effective {
             .min(56);
         let mut section = "";
         for line in &self.lines {
-            if line.section != section {
+            let is_next_cluster = line.section.starts_with('[') && line.key == "name";
+            if line.section != section || is_next_cluster {
                 section = &line.section;
                 writeln!(f, "\n[{section}]")?;
             }

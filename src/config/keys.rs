@@ -5,12 +5,18 @@ use super::kinds::Kind;
 /// Which files may have a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
+    /// Every file.
+    All,
     /// A sink's and the agent's.
-    Both,
+    Clients,
+    /// A sink's and the monitor's: those that serve HTTP.
+    Servers,
     /// A sink's.
     Sink,
     /// The agent's.
     Agent,
+    /// A cluster's in the monitor's file.
+    Cluster,
 }
 
 /// Which kind of file is read.
@@ -20,18 +26,47 @@ pub enum FileKind {
     Sink,
     /// The agent's.
     Agent,
+    /// The monitor's.
+    Monitor,
+    /// One cluster of the monitor's, by itself.
+    Cluster,
 }
 
 impl FileKind {
     /// Whether a key belongs into such a file.
     pub fn has(self, key: &Key) -> bool {
         match key.scope {
-            Scope::Both => true,
+            Scope::All => self != FileKind::Cluster,
+            Scope::Clients => matches!(self, FileKind::Sink | FileKind::Agent),
+            Scope::Servers => matches!(self, FileKind::Sink | FileKind::Monitor),
             Scope::Sink => self == FileKind::Sink,
             Scope::Agent => self == FileKind::Agent,
+            Scope::Cluster => matches!(self, FileKind::Monitor | FileKind::Cluster),
+        }
+    }
+
+    /// Sections that belong into another kind of file.
+    pub fn foreign(self) -> &'static [&'static str] {
+        match self {
+            FileKind::Sink => &["agent", CLUSTER],
+            FileKind::Agent => &["elasticsearch", "hdfs", "rejected", "lag", "admin", CLUSTER],
+            FileKind::Monitor => &["kafka", "elasticsearch", "hdfs", "rejected", "lag", "agent"],
+            FileKind::Cluster => &[],
+        }
+    }
+
+    /// Whose file it is.
+    pub fn owner(self) -> &'static str {
+        match self {
+            FileKind::Sink => "a sink",
+            FileKind::Agent => "the agent",
+            FileKind::Monitor | FileKind::Cluster => "the monitor",
         }
     }
 }
+
+/// The section that may come several times.
+pub const CLUSTER: &str = "cluster";
 
 /// One key.
 #[derive(Debug)]
@@ -69,36 +104,50 @@ impl Key {
         ) && !self.path.ends_with("_file")
             && !matches!(
                 self.path,
-                "elasticsearch.urls" | "kafka.bootstrap_servers" | "hdfs.url"
+                "elasticsearch.urls"
+                    | "kafka.bootstrap_servers"
+                    | "cluster.bootstrap_servers"
+                    | "hdfs.url"
             )
     }
 }
 
-const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+const fn scoped(
+    scope: Scope,
+    path: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+) -> Key {
     Key {
         path,
         kind,
         default,
-        scope: Scope::Sink,
+        scope,
     }
 }
 
-const fn both(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
-    Key {
-        path,
-        kind,
-        default,
-        scope: Scope::Both,
-    }
+const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    scoped(Scope::Sink, path, kind, default)
+}
+
+const fn all(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    scoped(Scope::All, path, kind, default)
+}
+
+const fn client(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    scoped(Scope::Clients, path, kind, default)
+}
+
+const fn server(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    scoped(Scope::Servers, path, kind, default)
 }
 
 const fn agent(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
-    Key {
-        path,
-        kind,
-        default,
-        scope: Scope::Agent,
-    }
+    scoped(Scope::Agent, path, kind, default)
+}
+
+const fn cluster(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    scoped(Scope::Cluster, path, kind, default)
 }
 
 const fn integer(min: i64, max: i64) -> Kind {
@@ -136,10 +185,10 @@ pub const KEYS: &[Key] = &[
     key("name", Kind::Text, None),
     key("memory", bytes(32 * MIB, TIB), Some("256MiB")),
     key("workers", Kind::Integer { min: 1, max: 256, word: Some("auto") }, Some("auto")),
-    both("shutdown_timeout", time(SECOND, HOUR), Some("25s")),
+    client("shutdown_timeout", time(SECOND, HOUR), Some("25s")),
     key("state_dir", Kind::Path, None),
 
-    both("kafka.bootstrap_servers", Kind::Text, None),
+    client("kafka.bootstrap_servers", Kind::Text, None),
     key("kafka.topics", Kind::List, None),
     key("kafka.topics_pattern", Kind::Text, None),
     key("kafka.topics_exclude", Kind::List, None),
@@ -155,8 +204,8 @@ pub const KEYS: &[Key] = &[
     key("kafka.drain_timeout", time(SECOND, 4 * MINUTE), Some("20s")),
     key("kafka.max_poll_records", integer(1, 2_048), Some("2048")),
     key("kafka.max_span", integer(1_000, 1_000_000_000_000), Some("10000000")),
-    both("kafka.properties", Kind::Properties, None),
-    both("kafka.secret_properties", Kind::SecretProperties, None),
+    client("kafka.properties", Kind::Properties, None),
+    client("kafka.secret_properties", Kind::SecretProperties, None),
 
     key("rejected.policy", Kind::Choice(&["quarantine", "dead_letter", "skip"]), Some("quarantine")),
     key("rejected.topic", Kind::Text, None),
@@ -200,13 +249,19 @@ pub const KEYS: &[Key] = &[
     key("hdfs.partition.by", Kind::Choice(&["partition", "hourly", "daily"]), Some("partition")),
     key("hdfs.partition.zone", Kind::Text, None),
 
-    key("admin.listen", Kind::Text, Some("127.0.0.1:9600")),
-    key("admin.token_file", Kind::Path, None),
-    key("admin.token_env", Kind::Variable, None),
-    key("admin.allow_unauthenticated", Kind::Flag, Some("false")),
+    key("lag.cluster", Kind::Text, Some("local")),
+    key("lag.offset_refresh", time(100, HOUR), Some("10s")),
+    key("lag.intervals", integer(3, 1_000), Some("10")),
+    key("lag.allowed_lag", integer(0, i64::MAX), Some("0")),
+    key("lag.minimum_complete", integer(0, 100), Some("0")),
 
-    both("log.format", Kind::Choice(&["text", "json"]), Some("text")),
-    both("log.filter", Kind::Text, Some("info")),
+    server("admin.listen", Kind::Text, Some("127.0.0.1:9600")),
+    server("admin.token_file", Kind::Path, None),
+    server("admin.token_env", Kind::Variable, None),
+    server("admin.allow_unauthenticated", Kind::Flag, Some("false")),
+
+    all("log.format", Kind::Choice(&["text", "json"]), Some("text")),
+    all("log.filter", Kind::Text, Some("info")),
 
     agent("agent.topic", Kind::Text, None),
     agent("agent.interval", time(100, HOUR), Some("10s")),
@@ -214,6 +269,27 @@ pub const KEYS: &[Key] = &[
     agent("agent.buffer", bytes(64 * KIB, 4 * GIB), Some("16MiB")),
     agent("agent.per_core", Kind::Flag, Some("true")),
     agent("agent.simulate_hosts", integer(0, 100_000), Some("0")),
+
+    cluster("cluster.name", Kind::Text, None),
+    cluster("cluster.bootstrap_servers", Kind::Text, None),
+    cluster("cluster.groups_pattern", Kind::Text, None),
+    cluster("cluster.groups_exclude", Kind::List, None),
+    cluster("cluster.offset_refresh", time(100, HOUR), Some("10s")),
+    cluster("cluster.topic_refresh", time(100, DAY), Some("60s")),
+    cluster("cluster.read_back", time(0, 365 * DAY), Some("7d")),
+    cluster("cluster.expire_group", time(MINUTE, 365 * DAY), Some("7d")),
+    cluster("cluster.intervals", integer(3, 1_000), Some("10")),
+    cluster("cluster.min_distance", time(0, HOUR), Some("0s")),
+    cluster("cluster.allowed_lag", integer(0, i64::MAX), Some("0")),
+    cluster("cluster.minimum_complete", integer(0, 100), Some("0")),
+    cluster("cluster.max_groups", integer(1, 1_000_000), Some("10000")),
+    cluster("cluster.max_partitions", integer(1, 10_000_000), Some("200000")),
+    cluster("cluster.mends.trend", Kind::Flag, Some("true")),
+    cluster("cluster.mends.quiet", Kind::Flag, Some("true")),
+    cluster("cluster.mends.prompt_stop", Kind::Flag, Some("true")),
+    cluster("cluster.mends.every_rewind", Kind::Flag, Some("true")),
+    cluster("cluster.properties", Kind::Properties, None),
+    cluster("cluster.secret_properties", Kind::SecretProperties, None),
 ];
 
 /// Every section there is.
@@ -224,9 +300,12 @@ pub const SECTIONS: &[&str] = &[
     "hdfs",
     "hdfs.rotate",
     "hdfs.partition",
+    "lag",
     "admin",
     "log",
     "agent",
+    CLUSTER,
+    "cluster.mends",
 ];
 
 /// The key at `path`.

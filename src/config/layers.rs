@@ -9,7 +9,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::document::{Address, Assigned, Document, unknown};
-use super::keys::{FileKind, KEYS, Key};
+use super::keys::{CLUSTER, FileKind, KEYS, Key};
 use super::kinds::{Kind, Parsed};
 use super::problem::{Place, Problem, Problems, printable, suggest};
 
@@ -41,7 +41,8 @@ pub struct Values {
 /// Which keys are in use: those of the file's kind, and of its sink.
 pub fn in_use(key: &Key, kind: FileKind, document: &Document) -> bool {
     let sink = key.section().split('.').next().unwrap_or_default();
-    kind.has(key) && (!matches!(sink, "elasticsearch" | "hdfs") || document.section(sink).is_some())
+    let is_there = |section: &str| document.sections.iter().any(|(name, _)| name == section);
+    kind.has(key) && (!matches!(sink, "elasticsearch" | "hdfs" | CLUSTER) || is_there(sink))
 }
 
 /// Merges a file with the other layers and reads every value.

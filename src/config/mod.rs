@@ -30,7 +30,7 @@ use effective::Effective;
 use keys::FileKind;
 use layers::Values;
 use problem::{Place, Problem, Problems, Severity};
-use settings::{AgentSettings, Settings, SinkSettings};
+use settings::{AgentSettings, MonitorSettings, Settings, SinkSettings};
 use surroundings::Surroundings;
 
 /// What came out of a file.
@@ -68,7 +68,7 @@ pub fn load_sinks(
         if let Some(merged) = &values.merged {
             let (settings, derived) = validate::sink(merged, surroundings, &mut own);
             if let Some(settings) = settings {
-                let effective = Effective::new(merged, &derived);
+                let effective = Effective::new(FileKind::Sink, merged, &derived);
                 loaded.push(Loaded {
                     file: values.file,
                     settings,
@@ -99,7 +99,40 @@ pub fn load_agent(
             loaded = settings.map(|settings| Loaded {
                 file: values.file.clone(),
                 settings,
-                effective: Effective::new(merged, &derived),
+                effective: Effective::new(FileKind::Agent, merged, &derived),
+            });
+        }
+    }
+    problems.sort();
+    match loaded {
+        Some(loaded) => finish(loaded, problems),
+        None => Err(problems),
+    }
+}
+
+/// Loads the monitor's file.
+pub fn load_monitor(
+    file: &Path,
+    flags: &[String],
+    surroundings: &dyn Surroundings,
+) -> Result<Outcome<Loaded<MonitorSettings>>, Problems> {
+    let mut problems = Problems::default();
+    let files = [file.to_path_buf()];
+    let mut loaded = None;
+    let kind = FileKind::Monitor;
+    for mut values in read_all(&files, flags, kind, surroundings, &mut problems) {
+        problems.0.append(&mut values.problems.0);
+        if let Some(merged) = &values.merged {
+            let (settings, derived) =
+                validate::monitor(merged, &values.clusters, surroundings, &mut problems);
+            let mut effective = Effective::new(kind, merged, &derived);
+            for cluster in &values.clusters {
+                effective.add_cluster(Effective::new(FileKind::Cluster, cluster, &derived));
+            }
+            loaded = settings.map(|settings| Loaded {
+                file: values.file.clone(),
+                settings,
+                effective,
             });
         }
     }
@@ -114,8 +147,10 @@ pub fn load_agent(
 pub fn kind_of(file: &Path, surroundings: &dyn Surroundings) -> FileKind {
     let text = surroundings.read_file(file).unwrap_or_default();
     let mut ignored = Problems::default();
-    match document::read(file, &text, FileKind::Agent, &mut ignored).section("agent") {
+    let document = document::read(file, &text, FileKind::Agent, &mut ignored);
+    match document.section("agent") {
         Some(_) => FileKind::Agent,
+        None if !document.clusters.is_empty() => FileKind::Monitor,
         None => FileKind::Sink,
     }
 }
@@ -136,6 +171,7 @@ struct Read {
     file: PathBuf,
     problems: Problems,
     merged: Option<Values>,
+    clusters: Vec<Values>,
 }
 
 fn read_all(
@@ -151,24 +187,26 @@ fn read_all(
         .map(|file| read_one(file, kind, surroundings))
         .collect();
     let named = parsed.iter().filter_map(|(.., document)| document.as_ref());
-    let secrets = secret_variables(named.flat_map(|d| &d.assigned).chain(&flags));
+    let assigned = named.flat_map(|d| d.clusters.iter().chain([d]).flat_map(|d| &d.assigned));
+    let secrets = secret_variables(assigned.chain(&flags));
     let environment = layers::environment(&surroundings.variables(), &secrets, kind, problems);
     check_flags(&flags, kind, &parsed, problems);
     let merge = |(file, mut problems, document): (PathBuf, Problems, Option<Document>)| {
-        let merged = document.map(|document| {
-            layers::merge(
-                file.clone(),
-                document,
-                kind,
-                &environment,
-                &flags,
-                &mut problems,
-            )
+        let mut merge = |document, kind| {
+            let file = file.clone();
+            layers::merge(file, document, kind, &environment, &flags, &mut problems)
+        };
+        let mut clusters = Vec::new();
+        let merged = document.map(|mut document| {
+            let read = std::mem::take(&mut document.clusters).into_iter();
+            clusters = read.map(|c| merge(c, FileKind::Cluster)).collect();
+            merge(document, kind)
         });
         Read {
             file,
             problems,
             merged,
+            clusters,
         }
     };
     parsed.into_iter().map(merge).collect()
@@ -205,19 +243,21 @@ fn read_one(
 
 /// Sections that belong into the other kind of file.
 fn check_kind(document: &Document, kind: FileKind, problems: &mut Problems) {
-    let (foreign, what, help): (&[&str], _, _) = match kind {
-        FileKind::Sink => (
-            &["agent"],
-            "belongs into the agent's file",
-            "start it with `outflow agent --config`",
-        ),
-        FileKind::Agent => (
-            &["elasticsearch", "hdfs", "rejected", "admin"],
-            "belongs into a sink's file",
-            "start it with `outflow run --config`",
-        ),
-    };
-    for name in foreign {
+    for name in kind.foreign() {
+        let (what, help) = match *name {
+            "agent" => (
+                "belongs into the agent's file",
+                "start it with `outflow agent --config`",
+            ),
+            keys::CLUSTER => (
+                "belongs into the monitor's file",
+                "start it with `outflow monitor --config`",
+            ),
+            _ => (
+                "belongs into a sink's file",
+                "start it with `outflow run --config`",
+            ),
+        };
         if let Some(place) = document.section(name) {
             problems.push(Problem::new(*name, place.clone(), what).help(help));
         }
@@ -248,7 +288,13 @@ fn check_flags(
     }
     for flag in flags {
         let mut documents = parsed.iter().filter_map(|(.., document)| document.as_ref());
-        if !documents.any(|document| layers::in_use(flag.address.key, kind, document)) {
+        let is_in_use = |document: &Document| {
+            let key = flag.address.key;
+            let mut clusters = document.clusters.iter();
+            layers::in_use(key, kind, document)
+                || clusters.any(|cluster| layers::in_use(key, FileKind::Cluster, cluster))
+        };
+        if !documents.any(is_in_use) {
             let problem = Problem::new(
                 flag.address.to_string(),
                 flag.place.clone(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::lag::{Keep, Rules};
 use crate::offsets::TopicPartition;
 
 /// One sink's file, validated.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub workers: usize,
     /// How long SIGTERM may take.
     pub shutdown_timeout: Duration,
+    /// How the lag of its group is judged.
+    pub lag: LagSettings,
     /// The admin HTTP server; one for the process, taken from the first file that has it.
     pub admin: AdminSettings,
     /// Logging; likewise.
@@ -411,6 +414,53 @@ pub struct LogSettings {
     pub json: bool,
     /// An `env-filter` directive, such as `info` or `outflow=debug`.
     pub filter: String,
+}
+
+/// How the lag of a sink's own group is judged.
+#[derive(Debug, Clone)]
+pub struct LagSettings {
+    /// What the cluster is called in answers.
+    pub cluster: String,
+    /// How often it is looked at.
+    pub offset_refresh: Duration,
+    /// What is kept.
+    pub keep: Keep,
+    /// How it is judged.
+    pub rules: Rules,
+}
+
+/// The monitor's file, validated.
+#[derive(Debug, Clone)]
+pub struct MonitorSettings {
+    /// The clusters that are watched, each of a name of its own.
+    pub clusters: Vec<ClusterSettings>,
+    /// The admin HTTP server.
+    pub admin: AdminSettings,
+    /// Logging.
+    pub log: LogSettings,
+}
+
+/// A watched cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterSettings {
+    /// Its name.
+    pub name: String,
+    /// `bootstrap.servers`.
+    pub bootstrap_servers: String,
+    /// librdkafka's own properties.
+    pub properties: BTreeMap<String, Property>,
+    /// How often log ends are asked for.
+    pub offset_refresh: Duration,
+    /// How often it is looked which topics there are.
+    pub topic_refresh: Duration,
+    /// How old the commits may be that are read at the start.
+    pub read_back: Duration,
+    /// The pattern of groups as it was written; empty without one.
+    pub groups: String,
+    /// What is kept.
+    pub keep: Keep,
+    /// How it is judged.
+    pub rules: Rules,
 }
 
 /// The agent's file, validated.

@@ -17,11 +17,12 @@ use super::client::{asking_config, consumer_config};
 use super::contexts::Listener;
 use super::ffi::groups::describe_group;
 use super::topics::shown;
+use super::watch::{Brokers, OFFSETS_TOPIC};
 use crate::check::Finding;
 use crate::config::kinds::format_duration;
 use crate::config::settings::{
-    AgentSettings, GroupProtocol, KafkaSettings, OffsetLost, OffsetReset, RejectedPolicy, Settings,
-    Subscription,
+    AgentSettings, ClusterSettings, GroupProtocol, KafkaSettings, OffsetLost, OffsetReset,
+    RejectedPolicy, Settings, Subscription,
 };
 
 /// Longest wait for an answer.
@@ -70,6 +71,28 @@ pub fn sink(settings: &Settings) -> Vec<Finding> {
         check.topic(topic, Use::Write);
     }
     check.findings
+}
+
+/// Whether a watched cluster shows its topics, and what its groups commit.
+pub fn cluster(settings: &ClusterSettings) -> Finding {
+    let subject = format!("cluster {}", settings.name);
+    let looked = Brokers::new(settings).and_then(|mut brokers| {
+        brokers.look()?;
+        brokers
+            .starts(0)
+            .map(|starts| (brokers.topics().len(), starts.len()))
+    });
+    match looked {
+        Ok((topics, partitions)) => Finding::fine(
+            subject,
+            format!("{topics} topics; {OFFSETS_TOPIC} with {partitions} partitions can be read"),
+        ),
+        Err(error) => Finding::wrong(
+            subject,
+            error.what,
+            format!("allow DESCRIBE on all topics and READ on {OFFSETS_TOPIC}; see [[cluster]]"),
+        ),
+    }
 }
 
 /// What the brokers say about the agent's topic.

@@ -1,6 +1,7 @@
 //! librdkafka's configuration: outflow's defaults, the user's properties over them, and what the design owns
 //! over both. Nothing here may be printed with `{:?}`: a `ClientConfig` shows secrets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -10,7 +11,9 @@ use secrecy::ExposeSecret as _;
 
 use super::budget::Budget;
 use super::error::from_kafka;
-use crate::config::settings::{GroupProtocol, KafkaSettings, Property, Subscription};
+use crate::config::settings::{
+    ClusterSettings, GroupProtocol, KafkaSettings, Property, Subscription,
+};
 use crate::error::Error;
 
 /// librdkafka properties that can't be set, each with the reason: the design rests on them, or they have a
@@ -94,6 +97,9 @@ const CONSUMER_ONLY: &[&str] = &[
 /// For workers' consumers alone: nobody reads the statistics of the dead letter clients.
 const STATISTICS: &str = "statistics.interval.ms";
 
+/// librdkafka's own properties, by name.
+type Properties = BTreeMap<String, Property>;
+
 /// librdkafka's name for how often it asks for metadata by itself; followed where we ask, too.
 const REFRESH_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
 /// A look at all topics of a cluster is no small answer.
@@ -139,7 +145,7 @@ pub fn consumer_config(
     } else {
         config.set("group.protocol", "consumer");
     }
-    pass_through(&mut config, settings, |_| true);
+    pass_through(&mut config, &settings.properties, |_| true);
     keep_within(&mut config, budget);
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
@@ -195,7 +201,7 @@ pub(super) fn reader_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
         .set("fetch.wait.max.ms", "100")
         .set("check.crcs", "true")
         .set("allow.auto.create.topics", "false");
-    pass_through(&mut config, settings, |key| {
+    pass_through(&mut config, &settings.properties, |key| {
         // The client wants max.poll.interval.ms to be no less than a session, which is a group's.
         !["group.", "session.", "heartbeat.", "max.poll.", STATISTICS]
             .iter()
@@ -239,7 +245,68 @@ pub(super) fn isolation_level(settings: &KafkaSettings) -> &str {
 
 /// The configuration of a client that asks about a group, and is in none.
 pub(super) fn asking_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
-    let mut config = common(&format!("outflow-{sink}-asking"));
+    let client_id = format!("outflow-{sink}-asking");
+    connecting(
+        &settings.bootstrap_servers,
+        &settings.properties,
+        &client_id,
+    )
+}
+
+/// The configuration of the client that asks a watched cluster where its logs end. Like Burrow it counts records of
+/// transactions that are still open.
+pub(super) fn brokers_config(cluster: &ClusterSettings) -> ClientConfig {
+    let mut config = watching(cluster);
+    config.set("isolation.level", "read_uncommitted");
+    config
+}
+
+/// The configuration of the consumer that reads what a watched cluster's groups commit. A commit within a transaction counts
+/// once that is committed.
+pub(super) fn group_log_config(cluster: &ClusterSettings) -> ClientConfig {
+    let mut config = watching(cluster);
+    config
+        .set("isolation.level", "read_committed")
+        // Compaction may have taken what it would begin with.
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true")
+        .set("fetch.queue.backoff.ms", "20")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("queued.min.messages", "20000")
+        .set("check.crcs", "true");
+    config
+}
+
+/// The configuration of the consumer that looks at the ends of a watched cluster's logs.
+pub(super) fn ends_config(cluster: &ClusterSettings) -> ClientConfig {
+    let mut config = watching(cluster);
+    config
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "100")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("queued.min.messages", "1000");
+    config
+}
+
+/// `client.id` of whoever watches a cluster.
+pub const MONITOR: &str = "outflow-monitor";
+
+/// Joins no group and commits nothing; the client wants a group's id all the same.
+fn watching(cluster: &ClusterSettings) -> ClientConfig {
+    let mut config = connecting(&cluster.bootstrap_servers, &cluster.properties, MONITOR);
+    config
+        .set("group.id", MONITOR)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("allow.auto.create.topics", "false");
+    config
+}
+
+/// What it takes to connect, and nothing else.
+fn connecting(bootstrap_servers: &str, properties: &Properties, client_id: &str) -> ClientConfig {
+    let mut config = common(client_id);
     let connects = [
         "security.",
         "sasl.",
@@ -249,10 +316,10 @@ pub(super) fn asking_config(settings: &KafkaSettings, sink: &str) -> ClientConfi
         "broker.",
         "client.dns.",
     ];
-    pass_through(&mut config, settings, |key| {
+    pass_through(&mut config, properties, |key| {
         connects.iter().any(|prefix| key.starts_with(prefix))
     });
-    config.set("bootstrap.servers", &settings.bootstrap_servers);
+    config.set("bootstrap.servers", bootstrap_servers);
     config
 }
 
@@ -268,7 +335,7 @@ pub(super) fn producer_config(settings: &KafkaSettings, sink: &str) -> ClientCon
         // So soon a topic that doesn't exist is said.
         .set("topic.metadata.propagation.max.ms", "2000")
         .set("queue.buffering.max.messages", "10000");
-    pass_through(&mut config, settings, |key| {
+    pass_through(&mut config, &settings.properties, |key| {
         key != STATISTICS && !CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix))
     });
     config
@@ -304,15 +371,11 @@ fn common(client_id: &str) -> ClientConfig {
     config
 }
 
-fn pass_through(
-    config: &mut ClientConfig,
-    settings: &KafkaSettings,
-    wanted: impl Fn(&str) -> bool,
-) {
-    if settings.properties.contains_key("debug") {
+fn pass_through(config: &mut ClientConfig, properties: &Properties, wanted: impl Fn(&str) -> bool) {
+    if properties.contains_key("debug") {
         config.set_log_level(RDKafkaLogLevel::Debug);
     }
-    for (key, value) in settings.properties.iter().filter(|(key, _)| wanted(key)) {
+    for (key, value) in properties.iter().filter(|(key, _)| wanted(key)) {
         let key = canonical(key);
         match value {
             Property::Plain(value) => config.set(key, value),
@@ -330,7 +393,7 @@ pub(crate) fn canonical(property: &str) -> &str {
 }
 
 /// Why a client can't be built, in words that hold no secret.
-pub(super) fn creation_error(error: &KafkaError, settings: &KafkaSettings) -> Error {
+pub(super) fn creation_error(error: &KafkaError, properties: &Properties) -> Error {
     let what = match error {
         KafkaError::ClientConfig(_, reason, key, _) => {
             format!("kafka.properties: {key}: {reason}")
@@ -338,18 +401,15 @@ pub(super) fn creation_error(error: &KafkaError, settings: &KafkaSettings) -> Er
         KafkaError::ClientCreation(reason) => format!("the Kafka client can't be made: {reason}"),
         other => return from_kafka(other, "the Kafka client can't be made"),
     };
-    Error::misconfigured(without_secrets(&what, settings))
+    Error::misconfigured(without_secrets(&what, properties))
 }
 
 /// `text` with every secret of the configuration blotted out: the client quotes values in its errors.
-pub(super) fn without_secrets(text: &str, settings: &KafkaSettings) -> String {
-    let secrets = settings
-        .properties
-        .values()
-        .filter_map(|value| match value {
-            Property::Secret(secret) => Some(secret.expose_secret()),
-            Property::Plain(_) => None,
-        });
+pub(super) fn without_secrets(text: &str, properties: &Properties) -> String {
+    let secrets = properties.values().filter_map(|value| match value {
+        Property::Secret(secret) => Some(secret.expose_secret()),
+        Property::Plain(_) => None,
+    });
     secrets
         .filter(|secret| !secret.is_empty())
         .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
@@ -492,7 +552,7 @@ pub(super) mod tests {
         let config = consumer_config(&settings, "es", 0, 8 << 20);
         let error = match config.create_native_config() {
             Ok(_) => panic!("the client took it"),
-            Err(error) => creation_error(&error, &settings),
+            Err(error) => creation_error(&error, &settings.properties),
         };
         assert!(error.what.contains("linger.ms"), "{error}");
         assert!(!error.what.contains("hunter2"), "{error}");

@@ -146,7 +146,7 @@ impl KafkaSource {
         };
         let consumer: BaseConsumer<Context> = consumer_config(settings, sink, worker, fetch_bytes)
             .create_with_context(context)
-            .map_err(|error| creation_error(&error, settings))?;
+            .map_err(|error| creation_error(&error, &settings.properties))?;
         let consumer = Arc::new(consumer);
         let no_queue = || Error::unavailable("Kafka: the client has no room for a queue");
         let data = DataQueue::new(consumer.clone()).ok_or_else(no_queue)?;

@@ -66,7 +66,7 @@ impl KafkaDeadLetters {
             producer_config(settings, sink),
         ] {
             let checked = config.create_native_config();
-            checked.map_err(|error| creation_error(&error, settings))?;
+            checked.map_err(|error| creation_error(&error, &settings.properties))?;
         }
         let (letters, sent) = channel();
         let (delivered, deliveries) = channel();

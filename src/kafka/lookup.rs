@@ -18,7 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use offsets::log_ends;
-pub(super) use offsets::{log_bounds, log_offsets};
+pub(super) use offsets::{log_bounds, log_offsets, offsets};
 
 use super::error::{from_code, from_kafka};
 use super::ffi::cluster::{self, Topic};

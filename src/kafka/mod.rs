@@ -22,6 +22,7 @@
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
+//! | [`watch`] | a cluster watched from outside: topics, log ends, what groups commit |
 //! | `contexts` | what becomes of the words of clients that only ask |
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
@@ -50,6 +51,7 @@ mod rebalance;
 mod standing;
 mod topics;
 mod verify;
+pub mod watch;
 
 pub use client::OWNED;
 pub use consumer::KafkaSource;

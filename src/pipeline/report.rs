@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{error, info, warn};
 
+use crate::clock::unix_ms;
 use crate::error::{Error, Kind};
 use crate::metrics::SinkMetrics;
 use crate::pipeline::control::Notice;
-use crate::pipeline::worker::unix_ms;
 use crate::status::{PartitionStatus, WorkerStatus};
 
 /// Refusals in a row above which only every hundredth is logged: each is counted and has its dead letter.

@@ -299,6 +299,7 @@ impl SinkHandle {
             state,
             reason,
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),
+            verdict: None,
             health,
             workers,
         }

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::metrics::SinkMetrics;
@@ -324,13 +324,5 @@ pub fn waker_of_this_thread(source: &dyn Source) -> Waker {
     Waker::new(move || {
         records.wake();
         thread.unpark();
-    })
-}
-
-/// Unix milliseconds, for what people and dashboards read; never for a decision.
-pub(super) fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })
 }

@@ -8,7 +8,9 @@
 //! it opens and once when it closes, and gives the [`SinkHealth`] that observers see.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+use crate::clock::unix_ms;
 
 use tokio::sync::watch;
 
@@ -349,13 +351,6 @@ fn advice(error: Option<&Error>) -> &'static str {
         }
         _ => "records wait in Kafka; a probe goes out every 2 s, and work resumes by itself",
     }
-}
-
-fn unix_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `testbed`: starts the real services on this machine and keeps them until Ctrl-C.
 
 mod bench;
+mod bench_monitor;
 mod demo;
 
 use std::io::Write;
@@ -43,6 +44,8 @@ enum Command {
     Chaos(testbed::chaos::command::Options),
     /// A long run: memory, descriptors and threads must stay flat
     Soak(testbed::soak::Options),
+    /// Measure what `outflow monitor` takes while many groups commit
+    BenchMonitor(bench_monitor::Options),
     /// Start a guarded process and a folder, say their ids, and stay (for the guard's own test)
     #[command(hide = true)]
     Probe,
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<()> {
         Command::BenchRebalance(options) => bench::run(&options),
         Command::Chaos(options) => testbed::chaos::command::run(&options),
         Command::Soak(options) => testbed::soak::run(&options),
+        Command::BenchMonitor(options) => bench_monitor::run(&options),
         Command::Fetch => testbed::artifacts::Artifacts::get().map(|_| ()),
         Command::Up {
             ports_base,

@@ -108,6 +108,7 @@ pub fn check(input: &[u8]) -> String {
         let record = Record {
             slot: Slot(p),
             offset,
+            origin: None,
             leader_epoch: 0,
             timestamp_ms: (nth != 5).then_some(NOW - offset * HOUR_MS),
             key,

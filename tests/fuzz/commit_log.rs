@@ -178,6 +178,7 @@ fn hand_over(log: &mut CommitLog, first: i64, handed_over: &mut u64) -> Vec<Acti
         temp: names::temp("o", *handed_over),
         path: names::final_path("t", &names::PartitionPath::new(), &name),
         records: 3,
+        origins: Vec::new(),
         bytes: 9,
         first,
         last: end - 1,

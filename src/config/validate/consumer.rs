@@ -107,9 +107,9 @@ impl Validator<'_> {
         })
     }
 
-    /// A regular expression that a whole topic name matches. (librdkafka marks patterns by a `^`, which means
+    /// A regular expression that a whole name matches. (librdkafka marks patterns by a `^`, which means
     /// nothing more here.)
-    fn whole_name(&mut self, key: &str, text: &str) -> Option<Regex> {
+    pub(super) fn whole_name(&mut self, key: &str, text: &str) -> Option<Regex> {
         // By itself first: a bracket that closes ours would mean something else.
         match Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$"))) {
             Ok(regex) => Some(regex),
@@ -117,14 +117,18 @@ impl Validator<'_> {
                 let why = why.to_string();
                 let why = why.lines().last().unwrap_or_default();
                 let why = why.trim_start_matches("error: ");
+                let client = self.client;
                 self.error(
                     key,
                     format!("{:?} isn't a regular expression: {why}", printable(text)),
                 )
-                .push(
-                    "it must match the whole name of a topic: \"metrics-.*\", \"(cpu|memory)-.*\""
-                        .into(),
-                );
+                .push(format!(
+                    "it must match the whole name of {}: \"metrics-.*\", \"(cpu|memory)-.*\"",
+                    match client {
+                        "kafka" => "a topic",
+                        _ => "a group",
+                    }
+                ));
                 None
             }
         }

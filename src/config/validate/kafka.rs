@@ -170,21 +170,21 @@ impl Validator<'_> {
     }
 
     pub(super) fn bootstrap_servers(&mut self) -> Option<String> {
-        const KEY: &str = "kafka.bootstrap_servers";
+        let key = &*format!("{}.bootstrap_servers", self.client);
         let text = self.required(
-            KEY,
+            key,
             "name the brokers to begin with: \"kafka-1:9092,kafka-2:9092\"",
         )?;
         for server in text.split(',').map(str::trim) {
             if server.contains("://") || server.contains('@') || server.contains('/') {
-                self.error(KEY, "a broker is a host and a port, not a URL")
-                    .push("write \"kafka-1:9092\"; user and password stand in [kafka.properties] and [kafka.secret_properties]".into());
+                self.error(key, "a broker is a host and a port, not a URL")
+                    .push("write \"kafka-1:9092\"; user and password stand in properties and secret_properties".into());
                 return None;
             }
             let port = server.rsplit_once(':').filter(|(host, _)| !host.is_empty());
             if !port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|p| p > 0)) {
                 self.error(
-                    KEY,
+                    key,
                     format!("{:?} isn't a host and a port", printable(server)),
                 )
                 .push("write \"kafka-1:9092\"".into());
@@ -286,8 +286,9 @@ impl Validator<'_> {
             return false;
         }
         if is_secret(name) && !in_secrets {
+            let client = self.client;
             self.error(key, "a secret doesn't stand in the configuration").push(format!(
-                "in [kafka.secret_properties]: \"{name}\" = {{ file = \"/run/secrets/x\" }}, or {{ env = \"X\" }}"
+                "in [{client}.secret_properties]: \"{name}\" = {{ file = \"/run/secrets/x\" }}, or {{ env = \"X\" }}"
             ));
             return false;
         }
@@ -322,7 +323,7 @@ impl Validator<'_> {
         };
         let protocol = plain("security.protocol").unwrap_or_else(|| "plaintext".into());
         let mechanism = plain("sasl.mechanism").or_else(|| plain("sasl.mechanisms"));
-        let place = "kafka.properties.\"security.protocol\"";
+        let place = &*format!("{}.properties.\"security.protocol\"", self.client);
         if protocol.starts_with("sasl") {
             let needs_password = mechanism
                 .as_deref()
@@ -349,7 +350,10 @@ impl Validator<'_> {
         }
         if plain("enable.ssl.certificate.verification").as_deref() == Some("false") {
             self.warning(
-                "kafka.properties.\"enable.ssl.certificate.verification\"",
+                &format!(
+                    "{}.properties.\"enable.ssl.certificate.verification\"",
+                    self.client
+                ),
                 "anybody on the way may pretend to be the brokers",
             )
             .push("name the CA by ssl.ca.location instead".into());

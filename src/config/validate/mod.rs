@@ -6,6 +6,9 @@ mod consumer;
 mod elasticsearch;
 mod hdfs;
 mod kafka;
+mod monitor;
+
+pub(super) use monitor::monitor;
 
 pub(crate) use consumer::{parse_age, parse_moment, partition_numbers};
 
@@ -34,12 +37,7 @@ pub fn sink(
     surroundings: &dyn Surroundings,
     problems: &mut Problems,
 ) -> (Option<Settings>, Derived) {
-    let mut v = Validator {
-        values,
-        surroundings,
-        problems,
-        derived: Derived::new(),
-    };
+    let mut v = Validator::new(values, surroundings, problems);
     let settings = v.sink();
     let derived = v.derived;
     (settings.filter(|_| !problems.has_errors()), derived)
@@ -51,12 +49,7 @@ pub fn agent(
     surroundings: &dyn Surroundings,
     problems: &mut Problems,
 ) -> (Option<AgentSettings>, Derived) {
-    let mut v = Validator {
-        values,
-        surroundings,
-        problems,
-        derived: Derived::new(),
-    };
+    let mut v = Validator::new(values, surroundings, problems);
     let settings = v.agent();
     let derived = v.derived;
     (settings.filter(|_| !problems.has_errors()), derived)
@@ -67,9 +60,25 @@ struct Validator<'a> {
     surroundings: &'a dyn Surroundings,
     problems: &'a mut Problems,
     derived: Derived,
+    /// The section with the brokers and the client's properties.
+    client: &'static str,
 }
 
-impl Validator<'_> {
+impl<'a> Validator<'a> {
+    fn new(
+        values: &'a Values,
+        surroundings: &'a dyn Surroundings,
+        problems: &'a mut Problems,
+    ) -> Self {
+        Validator {
+            values,
+            surroundings,
+            problems,
+            derived: Derived::new(),
+            client: "kafka",
+        }
+    }
+
     fn sink(&mut self) -> Option<Settings> {
         let name = self.name();
         let shown = name.clone().unwrap_or_default();
@@ -121,6 +130,7 @@ impl Validator<'_> {
             memory_bytes,
             workers,
             shutdown_timeout,
+            lag: self.lag()?,
             admin: admin?,
             log,
         })
@@ -150,17 +160,18 @@ impl Validator<'_> {
     }
 
     fn name(&mut self) -> Option<String> {
-        let name = self.required(
-            "name",
-            "name the sink: it stands in logs and metrics, and in its group's id",
-        )?;
+        let help = "name the sink: it stands in logs and metrics, and in its group's id";
+        self.name_of("name", help)
+    }
+
+    /// A name that may stand in paths and labels.
+    fn name_of(&mut self, key: &str, help: &str) -> Option<String> {
+        let name = self.required(key, help)?;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.len() > 100 || !name.chars().all(fits) {
-            self.error(
-                "name",
-                format!("{:?} isn't fit to be a name", printable(&name)),
-            )
-            .push("letters, digits, `.`, `_` and `-`, at most 100 of them".into());
+            let what = format!("{:?} isn't fit to be a name", printable(&name));
+            self.error(key, what)
+                .push("letters, digits, `.`, `_` and `-`, at most 100 of them".into());
             return None;
         }
         Some(name)

@@ -74,7 +74,7 @@ impl Reader {
     pub fn new(settings: &KafkaSettings, sink: &str, said: Said) -> Result<Self, Error> {
         let consumer: BaseConsumer<Quiet> = reader_config(settings, sink)
             .create_with_context(Quiet(said))
-            .map_err(|error| creation_error(&error, settings))?;
+            .map_err(|error| creation_error(&error, &settings.properties))?;
         let queue = DataQueue::new(Arc::new(consumer))
             .ok_or_else(|| Error::unavailable("Kafka: the client has no room for a queue"))?;
         Ok(Reader { queue, at: None })

@@ -89,7 +89,7 @@ impl Writer {
         };
         let producer = producer_config(settings, sink)
             .create_with_context(context)
-            .map_err(|error| creation_error(&error, settings))?;
+            .map_err(|error| creation_error(&error, &settings.properties))?;
         Ok(Writer {
             producer,
             topic: topic.to_owned(),

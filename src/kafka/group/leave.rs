@@ -109,7 +109,7 @@ fn joiner(
     }
     config
         .create_with_context(Listener::default())
-        .map_err(|error| creation_error(&error, &settings))
+        .map_err(|error| creation_error(&error, &settings.properties))
 }
 
 fn member(client: &GroupClient, instance_id: &str) -> Result<Option<Member>, Error> {

@@ -122,7 +122,7 @@ impl GroupClient {
         let settings = &settings.kafka;
         let consumer = client_config(settings)
             .create_with_context(Listener::default())
-            .map_err(|error| creation_error(&error, settings))?;
+            .map_err(|error| creation_error(&error, &settings.properties))?;
         Ok(GroupClient {
             consumer,
             settings: settings.clone(),

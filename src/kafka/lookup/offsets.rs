@@ -16,7 +16,7 @@ use crate::offsets::TopicPartition;
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 
-pub(super) type Offsets = BTreeMap<TopicPartition, Result<i64, Error>>;
+pub(in crate::kafka) type Offsets = BTreeMap<TopicPartition, Result<i64, Error>>;
 
 /// The logs of partitions that one broker leads, in three questions at most.
 pub(super) fn logs<C: ConsumerContext>(
@@ -55,8 +55,8 @@ pub(super) fn logs<C: ConsumerContext>(
     Ok(places.iter().map(log).collect())
 }
 
-/// Offsets of logs by timestamps, as the brokers tell them, under the consumer's isolation level.
-fn offsets<C: ConsumerContext>(
+/// Offsets of logs by timestamps, as the brokers tell them, under the consumer's isolation level; -1 where no record is as young.
+pub(in crate::kafka) fn offsets<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     asked: &[Entry],
 ) -> Result<Offsets, Error> {

@@ -316,6 +316,7 @@ impl Control {
         };
         partition.committed = Some(offset);
         partition.committed_it = true;
+        partition.num_commits += 1;
         partition.commit_failed = false;
         match partition.state {
             State::CommittingFirst { reading } => self.go(slot, reading, out),

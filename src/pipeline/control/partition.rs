@@ -67,6 +67,8 @@ pub(super) struct Partition {
     /// Whether this epoch has committed it: only then it may be committed again as a heartbeat. A value that
     /// was merely found may have been overtaken since, by a late commit of the owner before.
     pub committed_it: bool,
+    /// How many commits of it were acknowledged in this worker.
+    pub num_commits: u64,
     /// The last commit that was answered wasn't taken: the next try waits for a pause.
     pub commit_failed: bool,
     /// How the group's offset last differed from what was committed, if it ever did.
@@ -97,6 +99,7 @@ impl Partition {
             sent_back_to: None,
             committed: None,
             committed_it: false,
+            num_commits: 0,
             commit_failed: false,
             commit_mismatch: None,
             trusts_leader_epoch: true,
@@ -185,10 +188,12 @@ impl Partition {
             next: self.tracker.as_ref().map(Tracker::next),
             acked,
             committed: self.committed,
+            num_commits: self.num_commits,
             log_end,
             lag: behind,
             acked_timestamp_ms: self.timestamps.newest_acked(),
             commit_mismatch: self.commit_mismatch.clone(),
+            verdict: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::answer::Outcome;
 use super::batch::{Builder, Item, Job, Piece};
@@ -342,14 +342,6 @@ fn finish(context: &Context, job: &Job, item: &Item) {
         epoch: span.epoch,
         range: span.range,
     });
-}
-
-/// Milliseconds since 1970.
-pub fn unix_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn count_retries(metrics: &SinkMetrics, reason: &str, count: usize) {

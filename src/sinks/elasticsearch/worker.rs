@@ -13,7 +13,7 @@ use super::batch::{Batch, Item, Job, Piece, Span};
 use super::context::{Context, Event};
 use super::delivery::deliver;
 use super::encoder::{Encoder, Target};
-use super::outcome::unix_ms;
+use crate::clock::unix_ms;
 use crate::metrics::SinkMetrics;
 use crate::offsets::{Epoch, Range};
 use crate::sinks::{Answer, Assignment, Record, Rejection, Sink, Slot};

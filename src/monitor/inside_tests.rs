@@ -1,0 +1,154 @@
+//! What workers say, held against what is kept of it.
+
+use super::*;
+use crate::lag::{Keep, Rules};
+use crate::status::{PartitionState, SinkHealth, WorkerStatus};
+use std::time::Duration;
+
+fn partition(number: i32, num_commits: u64, committed: i64, log_end: i64) -> PartitionStatus {
+    PartitionStatus {
+        topic: "t".into(),
+        partition: number,
+        epoch: 1,
+        state: PartitionState::Running,
+        reason: None,
+        next: None,
+        acked: None,
+        committed: Some(committed),
+        num_commits,
+        log_end: Some(log_end),
+        lag: None,
+        acked_timestamp_ms: None,
+        commit_mismatch: None,
+        verdict: None,
+    }
+}
+
+fn sink(partitions: Vec<PartitionStatus>) -> Vec<SinkStatus> {
+    let worker = WorkerStatus {
+        partitions,
+        ..WorkerStatus::default()
+    };
+    vec![SinkStatus {
+        name: "es".into(),
+        kind: "elasticsearch",
+        group: Some("g".into()),
+        state: "running".into(),
+        reason: None,
+        health: SinkHealth::default(),
+        workers: vec![worker],
+        lag: None,
+        verdict: None,
+    }]
+}
+
+static NOW: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1_000_000);
+
+fn inside(clock: fn() -> i64) -> Inside {
+    let about = About {
+        name: "local".into(),
+        ..About::default()
+    };
+    let store = Store::new(Keep {
+        intervals: 3,
+        ..Keep::default()
+    });
+    Inside {
+        clusters: vec![Arc::new(Watched::new(
+            about,
+            Rules::default(),
+            store,
+            clock,
+        ))],
+        sinks: [("es".to_owned(), 0)].into(),
+        known: Mutex::default(),
+    }
+}
+
+fn offsets(inside: &Inside) -> Vec<Vec<i64>> {
+    let watched = &inside.clusters[0];
+    let store = watched.store();
+    let Some(group) = store.group("g", watched.now_ms()) else {
+        return Vec::new();
+    };
+    group
+        .map(|part| part.seen.commits.iter().map(|c| c.offset).collect())
+        .collect()
+}
+
+#[test]
+fn each_commit_between_two_looks_counts_once_whatever_its_offset() {
+    let inside = inside(|| 1_000_000);
+    inside.look(&sink(vec![partition(0, 0, 5, 20)]));
+    assert_eq!(
+        offsets(&inside),
+        Vec::<Vec<i64>>::new(),
+        "nobody knows when that was"
+    );
+    for (num_commits, committed) in [(3, 10), (3, 10), (4, 10), (9, 12)] {
+        inside.look(&sink(vec![partition(0, num_commits, committed, 20)]));
+    }
+    assert_eq!(offsets(&inside), [vec![10, 10, 12]]);
+    let mut sinks = sink(vec![partition(0, 9, 12, 20)]);
+    inside.judge(&mut sinks);
+    let verdict = sinks[0].workers[0].partitions[0].verdict.clone();
+    assert_eq!(verdict.map(|v| v.lag), Some(8));
+    assert_eq!(sinks[0].verdict.as_ref().map(|v| v.status), Some("OK"));
+}
+
+#[test]
+fn what_isnt_held_any_more_isnt_judged() {
+    let inside = inside(|| 1_000_000);
+    let both = [partition(0, 1, 5, 20), partition(1, 1, 6, 20)];
+    inside.look(&sink(both.to_vec()));
+    assert_eq!(offsets(&inside), [vec![5], vec![6]]);
+    inside.look(&sink(vec![partition(1, 1, 6, 20)]));
+    assert_eq!(offsets(&inside), [vec![], vec![6]]);
+    inside.look(&sink(Vec::new()));
+    assert_eq!(offsets(&inside), Vec::<Vec<i64>>::new());
+}
+
+#[test]
+fn a_partition_that_never_gets_on_since_it_was_taken_over_is_stopped() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let inside = inside(|| NOW.load(Relaxed));
+    let verdict = |after_s: i64| {
+        NOW.store(1_000_000 + after_s * 1_000, Relaxed);
+        let mut sinks = sink(vec![partition(0, 0, 5, 20)]);
+        inside.look(&sinks);
+        inside.judge(&mut sinks);
+        sinks[0].workers[0].partitions[0]
+            .verdict
+            .take()
+            .map(|v| v.status)
+    };
+    assert_eq!(verdict(0), None);
+    assert_eq!(verdict(29), None);
+    assert_eq!(verdict(31), Some("STOP"));
+}
+
+#[test]
+fn sinks_of_one_cluster_share_it_and_two_clusters_have_two_names() {
+    let file = |name: &str, servers: &str| {
+        let text = format!(
+            "name = \"{name}\"\n[kafka]\nbootstrap_servers = \"{servers}\"\ntopics = [\"t\"]\n\
+             [elasticsearch]\nurls = [\"http://127.0.0.1:1\"]\n"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sink.toml");
+        std::fs::write(&path, text).expect("written");
+        let host = crate::config::surroundings::Host;
+        let mut outcome = crate::config::load_sinks(&[path], &[], &host).expect("valid");
+        outcome.loaded.remove(0).settings
+    };
+    let sinks = [file("a", "k:1"), file("b", "k:2"), file("c", "k:1")];
+    let inside = Inside::new(&sinks, &sinks[0].lag);
+    let names: Vec<_> = inside
+        .clusters()
+        .iter()
+        .map(|c| c.about.name.clone())
+        .collect();
+    assert_eq!(names, ["local", "local-b"]);
+    assert_eq!(inside.sinks.get("c"), Some(&0));
+    assert_eq!(sinks[0].lag.offset_refresh, Duration::from_secs(10));
+}

@@ -1,0 +1,182 @@
+//! `testbed bench-monitor`: CPU and memory of `outflow monitor` while many groups commit every second.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use testbed::error::Context;
+use testbed::guard::{TestDir, wait_until};
+use testbed::{Error, Generator, Kafka, KafkaOptions, Load, Outflow, Result};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+const TOPIC: &str = "watched";
+/// The kernel's clock ticks a second, as it shows them.
+const TICKS: f64 = 100.0;
+
+/// How the benchmark is run.
+#[derive(Args)]
+pub struct Options {
+    /// Groups
+    #[arg(long, default_value_t = 100)]
+    groups: usize,
+    /// Partitions, of each of which every group commits an offset every second
+    #[arg(long, default_value_t = 100)]
+    partitions: usize,
+    /// Seconds that are measured
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// The outflow binary; the one beside this program otherwise
+    #[arg(long)]
+    outflow: Option<PathBuf>,
+}
+
+/// Runs it and prints the figures.
+pub fn run(options: &Options) -> Result<()> {
+    let binary = match &options.outflow {
+        Some(binary) => binary.clone(),
+        None => std::env::current_exe()
+            .context("where am I?")?
+            .with_file_name("outflow"),
+    };
+    let kafka = Kafka::start(&KafkaOptions::default())?;
+    kafka
+        .client()
+        .create_topic(TOPIC, options.partitions, &[])?;
+    let num = i32::try_from(options.partitions).context("too many partitions")?;
+    let records = Generator::new("watched", 1).partitions(num);
+    let load = Load::start(&kafka.bootstrap(), TOPIC, records, 1_000)?;
+    let (stop, commits) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let threads: Vec<_> = (0..options.groups)
+        .map(|group| committing(&kafka, group, num, (stop.clone(), commits.clone())))
+        .collect::<Result<_>>()?;
+    let dir = TestDir::new("bench-monitor")?;
+    let monitor = start(&binary, &kafka, &dir)?;
+    wait_for_groups(&monitor, options.groups)?;
+    let began = Instant::now();
+    let (cpu, seen) = (cpu_seconds(monitor.pid())?, commits.load(Ordering::Relaxed));
+    std::thread::sleep(Duration::from_secs(options.seconds));
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = cpu_seconds(monitor.pid())? - cpu;
+    let commits = commits.load(Ordering::Relaxed) - seen;
+    let asked = Instant::now();
+    let answer = monitor.http()?.get("/api/v1/groups")?.body.len();
+    let groups_ms = asked.elapsed().as_secs_f64() * 1_000.0;
+    let asked = Instant::now();
+    let metrics = monitor.metrics()?.len();
+    let metrics_ms = asked.elapsed().as_secs_f64() * 1_000.0;
+    let mut out = std::io::stdout();
+    let _ = writeln!(
+        out,
+        "{} groups x {} partitions, {:.0} commits a second, {seconds:.0} s: {:.1} % of a core, {:.0} MiB resident\n\
+         /api/v1/groups: {} KiB in {groups_ms:.0} ms; /metrics: {} KiB in {metrics_ms:.0} ms",
+        options.groups,
+        options.partitions,
+        commits as f64 / seconds,
+        100.0 * cpu / seconds,
+        resident_mib(monitor.pid())?,
+        answer / 1024,
+        metrics / 1024,
+    );
+    stop.store(true, Ordering::Relaxed);
+    for thread in threads {
+        let _ = thread.join();
+    }
+    load.stop().map(|_| ())
+}
+
+/// Commits for all partitions every second, at a random moment of it.
+fn committing(
+    kafka: &Kafka,
+    group: usize,
+    num_partitions: i32,
+    (stop, commits): (Arc<AtomicBool>, Arc<AtomicU64>),
+) -> Result<std::thread::JoinHandle<()>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("group.id", format!("group-{group}"))
+        .set("enable.auto.commit", "false")
+        .create()
+        .context("no consumer")?;
+    let work = move || {
+        let mut offset = 0;
+        let mut next = Instant::now() + Duration::from_millis(10 * (group as u64 % 100));
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            next += Duration::from_secs(1);
+            offset += 10;
+            let mut list =
+                TopicPartitionList::with_capacity(usize::try_from(num_partitions).unwrap_or(0));
+            for partition in 0..num_partitions {
+                let _ = list.add_partition_offset(TOPIC, partition, Offset::Offset(offset));
+            }
+            if consumer.commit(&list, CommitMode::Sync).is_ok() {
+                commits.fetch_add(u64::from(num_partitions.unsigned_abs()), Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::Builder::new().spawn(work).context("no thread")
+}
+
+fn start(binary: &std::path::Path, kafka: &Kafka, dir: &TestDir) -> Result<Outflow> {
+    let address = format!("127.0.0.1:{}", testbed::ports::free_port()?);
+    let file = dir.path().join("monitor.toml");
+    let text = format!(
+        "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{}\"\n",
+        kafka.bootstrap()
+    );
+    std::fs::write(&file, text).context("can't write the configuration")?;
+    let args = ["monitor", "--config", &file.to_string_lossy()];
+    let monitor = Outflow::spawn(binary, &args, &[], dir.path().join("log"))?.with_admin(&address);
+    monitor.wait_ready(PATIENCE)?;
+    Ok(monitor)
+}
+
+/// Until every window is full: only then the memory is what it will be.
+fn wait_for_groups(monitor: &Outflow, groups: usize) -> Result<()> {
+    wait_until("all groups have full windows", PATIENCE, || {
+        let shown = monitor
+            .http()
+            .and_then(|http| http.get_json("/api/v1/groups"));
+        let shown = shown.map_err(|error| error.to_string())?;
+        let list = shown["groups"].as_array().cloned().unwrap_or_default();
+        let full = list.iter().filter(|group| group["complete"] == 1.0).count();
+        match full >= groups {
+            true => Ok(()),
+            false => Err(format!("{full} of {groups}")),
+        }
+    })
+}
+
+/// What a process has used of cores since it began.
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("no such process")?;
+    // The name may have blanks in it; utime and stime are the 14th and 15th field.
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<f64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(system)) => Ok((user + system) / TICKS),
+        _ => Err(Error::new("/proc/<pid>/stat isn't understood")),
+    }
+}
+
+fn resident_mib(pid: u32) -> Result<f64> {
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.map(|kib| kib / 1024.0)
+        .ok_or_else(|| Error::new("/proc/<pid>/status isn't understood"))
+}
