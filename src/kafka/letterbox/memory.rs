@@ -36,7 +36,7 @@ impl Memory {
             .set("group.id", &group);
         let consumer = config
             .create_with_context(Quiet)
-            .map_err(|error| creation_error(&error, settings))?;
+            .map_err(|error| creation_error(&error, &settings.properties))?;
         Ok(Memory { consumer, group })
     }
 
