@@ -96,6 +96,10 @@ pub fn run_random(binary: &Path, seed: u64, time: Duration, say: &dyn Fn(&str)) 
         id: "random".to_owned(),
         name: format!("{:.0} minutes of random faults", time.as_secs_f64() / 60.0),
         seed,
+        again: format!(
+            "make chaos SEED={seed} MINUTES={:.1}",
+            time.as_secs_f64() / 60.0
+        ),
         ..Outcome::default()
     };
     let ran = World::new("random", &SETUP, binary, seed).and_then(|mut world| {
