@@ -3,7 +3,8 @@
 # make lint   format and lints
 # make mutants  breaks outflow on purpose, a patch at a time, and demands that its tests notice
 # make fuzz     feeds what others send to all that reads it; MINUTES=10, TARGET=configuration that one alone, SEED=n
-# make chaos  the whole fault suite on real servers (an hour); CASE=F36 that one; SEED=7 MINUTES=10 random faults
+# make chaos  the whole fault suite on real servers (an hour); CASE=F36 that one; SEED=7 MINUTES=10 random faults;
+#              QUICK=1 at the pace of make test
 # make soak   a long run of HOURS=1: memory, descriptors and threads stay flat; figures in target/soak
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
@@ -17,6 +18,7 @@ DEMO_SECONDS ?= 60
 KEEP ?=
 PORTS ?=
 CASE ?=
+QUICK ?=
 HOURS ?= 1
 SEED ?=
 MINUTES ?=
@@ -55,7 +57,7 @@ fuzz: setup
 # A case shifts outflow's clock with a library that nothing else needs.
 chaos: export WITH_FAKETIME := 1
 chaos: build
-	@exec $(BUILD)/release/testbed chaos $(CASE:%=--case %) $(SEED:%=--seed %) $(MINUTES:%=--minutes %)
+	@exec $(BUILD)/release/testbed chaos $(QUICK:%=--quick) $(CASE:%=--case %) $(SEED:%=--seed %) $(MINUTES:%=--minutes %)
 
 soak: build
 	@exec $(BUILD)/release/testbed soak --hours $(HOURS)

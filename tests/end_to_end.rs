@@ -14,7 +14,6 @@ mod end_to_end {
     mod group;
     mod members;
     mod membership;
-    mod outages;
     mod rebalances;
     mod support;
     mod transactions;

@@ -36,7 +36,7 @@ pub const BOTH: &[Sink] = &[Sink::Elasticsearch, Sink::Hdfs];
 pub const NONE: &[Sink] = &[];
 
 /// What a fault is done to. Of two faults at a time, each has a target of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// outflow's own process.
     Process,

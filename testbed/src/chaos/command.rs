@@ -30,9 +30,9 @@ pub struct Options {
     /// Each fault holds at least so many seconds
     #[arg(long, value_name = "SECONDS")]
     hold: Option<u64>,
-    /// Only the cases that `make test` runs, at its pace
+    /// At the pace of `make test`; without --case, only the cases that it runs
     #[arg(long)]
-    subset: bool,
+    quick: bool,
     /// Show the cases and leave
     #[arg(long)]
     list: bool,
@@ -57,7 +57,7 @@ pub fn run(options: &Options) -> Result<()> {
     let seed = options
         .seed
         .unwrap_or_else(|| rand::rng().random_range(0..1 << 32));
-    let mut pace = if options.subset {
+    let mut pace = if options.quick {
         Pace::QUICK
     } else {
         Pace::FULL
@@ -97,7 +97,7 @@ pub fn run(options: &Options) -> Result<()> {
 fn choose(options: &Options) -> Result<Vec<Case>> {
     let all = cases::all();
     if options.cases.is_empty() {
-        let wanted = |case: &Case| case.in_subset || !options.subset;
+        let wanted = |case: &Case| case.in_subset || !options.quick;
         return Ok(all.into_iter().filter(wanted).collect());
     }
     let find = |id: &String| {
@@ -124,16 +124,10 @@ fn tell(outcome: &Outcome) {
     for finding in &outcome.findings {
         say(&format!("{}  FAILED: {finding}", outcome.id));
     }
-    say(&format!("{}  {}", outcome.id, again(outcome)));
-}
-
-/// How to run just this again.
-pub fn again(outcome: &Outcome) -> String {
-    let (id, seed) = (&outcome.id, outcome.seed);
-    if id == "random" {
-        return format!("seed {seed}; again: make chaos SEED={seed} MINUTES=...");
-    }
-    format!("seed {seed}; again: make chaos CASE={id} SEED={seed}")
+    say(&format!(
+        "{}  seed {}; again: {}",
+        outcome.id, outcome.seed, outcome.again
+    ));
 }
 
 fn say(text: &str) {

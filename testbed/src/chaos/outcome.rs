@@ -34,6 +34,8 @@ pub struct Outcome {
     pub name: String,
     /// What was random was drawn from this.
     pub seed: u64,
+    /// The command that runs just that again.
+    pub again: String,
     /// Proof of the fault.
     pub seen: Seen,
     /// Acknowledged by the broker.
@@ -71,7 +73,8 @@ impl Outcome {
                     "share": rate.share() })
         });
         json!({
-            "case": self.id, "name": self.name, "seed": self.seed, "passed": self.passed(),
+            "case": self.id, "name": self.name, "seed": self.seed,
+            "again": self.again, "passed": self.passed(),
             "fault_seen": { "count": self.seen.count, "what": self.seen.what },
             "records": self.records, "lost": self.lost, "doubled": self.doubled,
             "rewritten": self.rewritten, "dead_letters": self.dead_letters,

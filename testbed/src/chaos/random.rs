@@ -44,16 +44,22 @@ struct Turn {
 struct Turns {
     rng: StdRng,
     cases: Vec<Case>,
+    targets: Vec<Target>,
 }
 
 impl Turns {
     fn new(seed: u64) -> Self {
+        let cases: Vec<Case> = cases::all()
+            .into_iter()
+            .filter(|case| case.random)
+            .collect();
+        let mut targets: Vec<Target> = cases.iter().map(|case| case.target).collect();
+        targets.sort_unstable();
+        targets.dedup();
         Self {
             rng: StdRng::seed_from_u64(seed),
-            cases: cases::all()
-                .into_iter()
-                .filter(|case| case.random)
-                .collect(),
+            cases,
+            targets,
         }
     }
 }
@@ -62,14 +68,18 @@ impl Iterator for Turns {
     type Item = (Turn, StdRng);
 
     fn next(&mut self) -> Option<(Turn, StdRng)> {
-        let first = *self.cases.choose(&mut self.rng)?;
-        let others = self.cases.iter().filter(|case| case.target != first.target);
-        let others: Vec<&Case> = others.collect();
-        let second = others.choose(&mut self.rng).copied();
-        let second = second.filter(|_| self.rng.random_bool(0.5));
+        // A target first: else the one with the most cases would be hit most of the time.
+        let num = if self.rng.random_bool(0.5) { 2 } else { 1 };
+        let targets: Vec<Target> = self.targets.sample(&mut self.rng, num).copied().collect();
+        let mut drawn = Vec::new();
+        for target in targets {
+            let of_target = self.cases.iter().filter(|case| case.target == target);
+            let of_target: Vec<&Case> = of_target.collect();
+            drawn.extend(of_target.choose(&mut self.rng).map(|case| **case));
+        }
         let seconds = |rng: &mut StdRng, range| Duration::from_millis(rng.random_range(range));
         let turn = Turn {
-            cases: [first].into_iter().chain(second.copied()).collect(),
+            cases: drawn,
             hold: seconds(&mut self.rng, 2_000..20_000),
             rest: seconds(&mut self.rng, 0..10_000),
         };
@@ -86,6 +96,10 @@ pub fn run_random(binary: &Path, seed: u64, time: Duration, say: &dyn Fn(&str)) 
         id: "random".to_owned(),
         name: format!("{:.0} minutes of random faults", time.as_secs_f64() / 60.0),
         seed,
+        again: format!(
+            "make chaos SEED={seed} MINUTES={:.1}",
+            time.as_secs_f64() / 60.0
+        ),
         ..Outcome::default()
     };
     let ran = World::new("random", &SETUP, binary, seed).and_then(|mut world| {

@@ -62,6 +62,7 @@ pub fn run_case(case: &Case, binary: &Path, seed: u64, pace: &Pace) -> Outcome {
         id: case.id.to_owned(),
         name: case.name.to_owned(),
         seed,
+        again: again(case, seed, pace),
         ..Outcome::default()
     };
     let ran = World::new(case.id, &case.setup, binary, seed).and_then(|mut world| {
@@ -75,6 +76,11 @@ pub fn run_case(case: &Case, binary: &Path, seed: u64, pace: &Pace) -> Outcome {
     drop(alone);
     outcome.took = started.elapsed();
     outcome
+}
+
+fn again(case: &Case, seed: u64, pace: &Pace) -> String {
+    let quick = if pace.in_full { "" } else { " QUICK=1" };
+    format!("make chaos CASE={} SEED={seed}{quick}", case.id)
 }
 
 struct Run<'a> {
