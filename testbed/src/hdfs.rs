@@ -26,8 +26,6 @@ pub struct HdfsOptions {
     pub ports_base: Option<u16>,
     /// The NameNode's ports (RPC, HTTP), if these alone are to be chosen.
     pub namenode_ports: Option<(u16, u16)>,
-    /// Gives each DataNode a disk of its own of so many MiB, in memory and gone with its process (needs root).
-    pub disk_mib: Option<u64>,
     /// Properties that are added to, or replace, the testbed's own in `hdfs-site.xml`.
     pub properties: Vec<(String, String)>,
 }
@@ -98,10 +96,7 @@ impl Hdfs {
             let all: Vec<_> = common.iter().cloned().chain(own).collect();
             write_xml(&config.join("hdfs-site.xml"), &all, &options.properties)?;
             let class = "org.apache.hadoop.hdfs.server.datanode.DataNode";
-            let mut spec = java(artifacts, &config, &home, "datanode.log", class);
-            if let Some(mib) = options.disk_mib {
-                spec = with_disk(spec, &data_dir(&home), mib)?;
-            }
+            let spec = java(artifacts, &config, &home, "datanode.log", class);
             let name = format!("HDFS DataNode {number}");
             datanodes.push(Arc::new(Node::new(
                 &name,
@@ -159,16 +154,6 @@ impl Hdfs {
     /// The DataNodes' processes.
     pub fn datanodes(&self) -> &[Arc<Node>] {
         &self.datanodes
-    }
-
-    /// A DataNode's data folder as its process sees it: with [`HdfsOptions::disk_mib`] nobody else does.
-    pub fn disk(&self, datanode: usize) -> Result<PathBuf> {
-        let node = self.datanodes.get(datanode);
-        let node = node.ok_or_else(|| Error::new(format!("no DataNode {}", datanode + 1)))?;
-        let pid = node.pid();
-        let pid = pid.ok_or_else(|| Error::new(format!("{} isn't running", node.name())))?;
-        let within = data_dir(node.dir()).display().to_string();
-        Ok(PathBuf::from(format!("/proc/{pid}/root{within}")))
     }
 
     /// Every process, the NameNode first.
@@ -270,36 +255,12 @@ fn datanode_properties(home: &Path, ports: [u16; 3]) -> Vec<(&'static str, Strin
     vec![
         (
             "dfs.datanode.data.dir",
-            format!("file:{}", data_dir(home).display()),
+            format!("file:{}", home.join("data").display()),
         ),
         ("dfs.datanode.address", data),
         ("dfs.datanode.http.address", http),
         ("dfs.datanode.ipc.address", ipc),
     ]
-}
-
-fn data_dir(home: &Path) -> PathBuf {
-    home.join("data")
-}
-
-/// Runs it in a mount namespace of its own, where `dir` is a file system of so many MiB.
-fn with_disk(spec: Spec, dir: &Path, mib: u64) -> Result<Spec> {
-    fs::create_dir_all(dir).context(format!("can't create {}", dir.display()))?;
-    let script = format!(
-        "mount -t tmpfs -o size={mib}m tmpfs {:?} && exec \"$@\"",
-        dir.display().to_string()
-    );
-    let first = ["-m", "--", "sh", "-c", &script, "sh"].map(str::to_owned);
-    let program = spec.program.display().to_string();
-    Ok(Spec {
-        program: "unshare".into(),
-        args: first
-            .into_iter()
-            .chain([program])
-            .chain(spec.args)
-            .collect(),
-        ..spec
-    })
 }
 
 fn write_xml(file: &Path, own: &[(&str, String)], extra: &[(String, String)]) -> Result<()> {

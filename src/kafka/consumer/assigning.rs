@@ -39,6 +39,21 @@ pub(super) fn tell(
     }
 }
 
+/// Lets the client ask the broker whether the log still is the one that was read up to here. By itself it asks only
+/// when a partition's leader changes under its eyes, and at a seek; not where it starts, so that a log that was cut
+/// off and filled again while nobody read it would be read on in silence.
+fn validate(consumer: &BaseConsumer<Context>, entries: &[Entry]) {
+    let is_known = |entry: &&Entry| entry.leader_epoch >= 0 && entry.offset > 0;
+    let known: Vec<Entry> = entries.iter().filter(is_known).cloned().collect();
+    if known.is_empty() {
+        return;
+    }
+    // Without waiting: what isn't as it was comes as the partition's error.
+    if let Err(error) = consumer.seek_partitions(list::to_native(&known), Duration::ZERO) {
+        tracing::warn!("the client doesn't compare leader epochs: {error}");
+    }
+}
+
 /// An eager client is told changes at most this often; longer than a fetch waits for records.
 const BETWEEN_ASSIGNMENTS: Duration = Duration::from_millis(250);
 
@@ -123,7 +138,9 @@ impl KafkaSource {
             for index in indices {
                 self.broken(*index, Broken::Other(error.clone()));
             }
+            return;
         }
+        validate(consumer, &entries);
     }
 
     pub(super) fn broken(&mut self, index: usize, why: Broken) {

@@ -110,8 +110,6 @@ pub struct Setup {
     pub secure: bool,
     /// Number of DataNodes; an HDFS of its own if more than 1, or with properties.
     pub datanodes: usize,
-    /// A disk of each DataNode's own, of so many MiB (0: the machine's); an HDFS of its own if so.
-    pub disk_mib: u64,
     /// Properties of HDFS.
     pub hdfs: Properties,
     /// What stands in between.
@@ -142,7 +140,6 @@ impl Setup {
         elasticsearch: &[],
         secure: false,
         datanodes: 1,
-        disk_mib: 0,
         hdfs: &[],
         proxies: &[],
         fewer: 1,

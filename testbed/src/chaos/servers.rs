@@ -57,12 +57,11 @@ pub(super) fn servers(setup: &Setup) -> Result<Servers> {
             ..ElasticsearchOptions::default()
         })?)),
     };
-    let is_plain = setup.datanodes <= 1 && setup.disk_mib == 0 && setup.hdfs.is_empty();
+    let is_plain = setup.datanodes <= 1 && setup.hdfs.is_empty();
     let hdfs = match is_plain {
         true => Server::Shared(&shared().hdfs),
         false => Server::Own(Box::new(Hdfs::start(&HdfsOptions {
             num_datanodes: setup.datanodes,
-            disk_mib: (setup.disk_mib > 0).then_some(setup.disk_mib),
             properties: owned(setup.hdfs),
             ..HdfsOptions::default()
         })?)),

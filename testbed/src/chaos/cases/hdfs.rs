@@ -1,6 +1,6 @@
 //! Group D: the NameNode and the DataNodes.
 
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::guard::wait_until;
 use crate::ledger::Ledger;
 
@@ -24,14 +24,6 @@ const WAITED_OUT: Case = Case {
 const BEHIND_PROXY: Setup = Setup {
     proxies: &[Proxy::NameNode],
     ..Setup::PLAIN
-};
-
-/// Small blocks, so that a small disk has room for some.
-const SMALL_DISK: Setup = Setup {
-    disk_mib: 96,
-    hdfs: &[("dfs.blocksize", "1048576")],
-    padding: (100, 200),
-    ..LONG_OPEN
 };
 
 const THREE_DATANODES: Setup = Setup {
@@ -88,14 +80,6 @@ pub const CASES: &[Case] = &[
         ..WAITED_OUT
     },
     Case {
-        id: "F55-full",
-        name: "the DataNode's disk is full",
-        setup: SMALL_DISK,
-        random: false,
-        fault: |_| Box::new(Full(Words::new(Sink::Hdfs, FULL))),
-        ..WAITED_OUT
-    },
-    Case {
         id: "F55-space",
         name: "the folder's space quota is exceeded",
         fault: |_| Box::new(Admin::new(QUOTA, SPACE_QUOTA)),
@@ -110,7 +94,6 @@ pub const CASES: &[Case] = &[
 ];
 
 const QUOTA: &[&str] = &["QuotaExceededException"];
-const FULL: &[&str] = &["could only be written to", "All nodes failed", "No space"];
 
 /// The NameNode, killed or frozen. Seen by what the proxy before it can't get through.
 struct NameNode {
@@ -277,34 +260,6 @@ impl Fault for DataNode {
 
     fn heal(&mut self, world: &World) -> Result<()> {
         world.hdfs.heal()
-    }
-
-    fn verify(&mut self, world: &World, _ledger: &Ledger) -> Result<()> {
-        no_temps(world)
-    }
-}
-
-/// The DataNode's disk, filled to the last byte by something else.
-struct Full(Words);
-
-impl Fault for Full {
-    fn inject(&mut self, world: &World) -> Result<()> {
-        self.0.begin(world)?;
-        wait_for_temp(world)?;
-        let ballast = world.hdfs.disk(0)?.join("ballast");
-        // It ends with "no space left", which is what it is for.
-        let mut file = std::fs::File::create(&ballast).context("the ballast")?;
-        while std::io::Write::write_all(&mut file, &[b'x'; 64 << 10]).is_ok() {}
-        Ok(())
-    }
-
-    fn seen(&mut self, world: &World) -> Result<Seen> {
-        Ok(Seen::new(self.0.look(world)?, "files that failed"))
-    }
-
-    fn heal(&mut self, world: &World) -> Result<()> {
-        let ballast = world.hdfs.disk(0)?.join("ballast");
-        std::fs::remove_file(ballast).context("the ballast")
     }
 
     fn verify(&mut self, world: &World, _ledger: &Ledger) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI16, AtomicU64, Ordering};
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::guard::wait_until;
@@ -194,21 +195,30 @@ impl Locked {
 
     /// Sinks of which outflow says that a person must look at the broker's refusal.
     fn count(world: &World) -> Result<u64> {
-        let status = world.outflow()?.status()?;
-        let sinks = status.as_array().into_iter().flatten();
-        let workers = sinks.flat_map(|sink| sink["workers"].as_array().into_iter().flatten());
-        Ok(workers
-            .filter(|w| w["kafka_needs_a_person"] == true)
-            .count() as u64)
+        num_workers(world, |worker| worker["kafka_needs_a_person"] == true)
+    }
+
+    /// Sinks that have no broker.
+    fn troubled(world: &World) -> Result<u64> {
+        num_workers(world, |worker| worker["kafka_error"].is_string())
     }
 }
 
 impl Fault for Locked {
     fn inject(&mut self, world: &World) -> Result<()> {
         self.set(world, true)?;
+        // Connections that are open have logged in already: none may be left.
         for proxy in &world.kafka_proxies {
-            // Connections that are open have logged in already.
             proxy.set(Mode::Reset)?;
+        }
+        let all = world.setup.sinks.len() as u64;
+        wait_until("no connection is left", PATIENCE, || {
+            match Self::troubled(world) {
+                Ok(num) if num == all => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })?;
+        for proxy in &world.kafka_proxies {
             proxy.set(Mode::Pass)?;
         }
         Ok(())
@@ -245,4 +255,11 @@ impl Fault for Locked {
         )
         .map_err(|error| world.explain(error))
     }
+}
+
+fn num_workers(world: &World, is_meant: impl Fn(&Value) -> bool) -> Result<u64> {
+    let status = world.outflow()?.status()?;
+    let sinks = status.as_array().into_iter().flatten();
+    let workers = sinks.flat_map(|sink| sink["workers"].as_array().into_iter().flatten());
+    Ok(workers.filter(|worker| is_meant(worker)).count() as u64)
 }
