@@ -18,4 +18,5 @@ mod end_to_end {
     mod rebalances;
     mod support;
     mod transactions;
+    mod verify;
 }
