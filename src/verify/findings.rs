@@ -112,6 +112,15 @@ impl Findings {
         findings.into_iter().for_each(|finding| self.push(finding));
     }
 
+    /// Takes over what another has.
+    pub fn merge(&mut self, other: Findings) {
+        for (kind, (findings, records)) in other.left_out {
+            let so_far = self.left_out.entry(kind).or_default();
+            *so_far = (so_far.0 + findings, so_far.1 + records);
+        }
+        self.extend(other.all);
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()

@@ -31,9 +31,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use self::findings::Findings;
+use self::findings::{Findings, Kind};
 use self::report::{Compared, Report};
-use crate::config::settings::{KafkaSettings, RejectedPolicy, Settings, SinkSettings};
+use crate::config::settings::{
+    KafkaSettings, OffsetLost, OffsetReset, RejectedPolicy, Settings, SinkSettings,
+};
 use crate::error::Error;
 use crate::kafka::group::target::{Selection, Target};
 use crate::kafka::group::{GroupClient, Standing};
@@ -118,6 +120,47 @@ impl Job<'_> {
     }
 }
 
+impl Job<'_> {
+    /// What leaves records out and isn't recorded anywhere.
+    fn explain_missing(&mut self, settings: &Settings) {
+        if !self
+            .findings
+            .all
+            .iter()
+            .any(|finding| finding.kind == Kind::Missing)
+        {
+            return;
+        }
+        let kafka = &settings.kafka;
+        if kafka.on_offset_lost == OffsetLost::Latest {
+            self.notes.push(
+                "kafka.on_offset_lost is \"latest\": what it skipped is said to be missing if Kafka still has it; \
+                 the log and outflow_skipped_offsets_total tell the ranges"
+                    .to_owned(),
+            );
+        }
+        if let SinkSettings::Hdfs(_) = &settings.sink {
+            return;
+        }
+        self.notes.push(
+            "what `outflow group reset` skipped isn't recorded for Elasticsearch, and is said to be missing: --from leaves \
+             it out"
+                .to_owned(),
+        );
+        let unknown =
+            |p: &&Standing| p.committed.is_some() && !self.from.contains_key(&p.partition);
+        if kafka.auto_offset_reset == OffsetReset::Latest
+            && let Some(first) = self.positions.iter().find(unknown)
+        {
+            self.notes.push(format!(
+                "where the group began isn't known (it was \"latest\") in {} and perhaps others: what was there before is \
+                 said to be missing, and --from leaves it out",
+                first.partition
+            ));
+        }
+    }
+}
+
 /// Compares a sink with Kafka. An error means that nothing could be judged.
 pub fn verify(
     settings: &Settings,
@@ -168,6 +211,7 @@ pub fn verify(
             elasticsearch::verify(&mut job, sink, runtime, progress)?;
         }
     }
+    job.explain_missing(settings);
     Ok(Report {
         sink: settings.name.to_string(),
         kind: settings.sink.kind(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::documents::{Mode, parse_id};
 use super::super::findings::{Finding, Kind, Run, Runs};
-use super::super::{Job, Progress};
+use super::super::{Job, MISSING_HELP, Progress};
 use super::Sink;
 use crate::error::Error;
 use crate::offsets::{Range, TopicPartition};
@@ -274,7 +274,7 @@ impl Sink<'_> {
                 place: Some(index.to_string()),
                 what: format!("the index has {documents} documents for {records} records; which can't be told"),
                 help: match kind {
-                    Kind::Missing => super::MISSING_HELP,
+                    Kind::Missing => MISSING_HELP,
                     _ => "a replay doubles what Elasticsearch chose ids for, or somebody else writes there: id = \"offset\" \
                           lets neither happen unseen",
                 },
