@@ -10,7 +10,7 @@ use serde_json::Value;
 use self::progress::Shown;
 use super::group::runtime;
 use super::table::Table;
-use super::{Exit, fail, print, say};
+use super::{Exit, print, say};
 use crate::config::load_sinks;
 use crate::config::surroundings::Host;
 use crate::kafka::group::target::{Selection, Target};
@@ -94,18 +94,17 @@ fn verify_or_exit(arguments: &Verify) -> Result<Exit, Exit> {
         let mut progress = Shown::new(&loaded.settings.name, arguments.progress);
         let done = verify::verify(&loaded.settings, &options, &runtime, &mut progress);
         progress.end();
-        match done {
-            Ok(report) => {
-                verdicts.push(report.verdict());
-                match arguments.json {
-                    true => values.push(report.json()),
-                    false => print(&text(&report)),
-                }
-            }
-            Err(error) => {
-                fail(&error);
-                verdicts.push(Verdict::NotJudged);
-            }
+        let settings = &loaded.settings;
+        let failed = |error| Report::failed(settings, options.deep, &error);
+        let report = done.unwrap_or_else(failed);
+        if let Some(error) = &report.error {
+            say(&format!("error: {error}\n"));
+        }
+        verdicts.push(report.verdict());
+        match arguments.json {
+            true => values.push(report.json()),
+            false if !report.partitions.is_empty() => print(&text(&report)),
+            false => {}
         }
     }
     runtime.shutdown_background();

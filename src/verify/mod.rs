@@ -205,12 +205,12 @@ pub fn verify(
         notes,
         compared: Vec::new(),
     };
-    match &settings.sink {
-        SinkSettings::Hdfs(sink) => hdfs::verify(&mut job, sink, runtime, progress)?,
+    let done = match &settings.sink {
+        SinkSettings::Hdfs(sink) => hdfs::verify(&mut job, sink, runtime, progress),
         SinkSettings::Elasticsearch(sink) => {
-            elasticsearch::verify(&mut job, sink, runtime, progress)?;
+            elasticsearch::verify(&mut job, sink, runtime, progress)
         }
-    }
+    };
     job.explain_missing(settings);
     Ok(Report {
         sink: settings.name.to_string(),
@@ -218,6 +218,7 @@ pub fn verify(
         group: job.group,
         cluster_id: job.cluster_id,
         deep: job.deep,
+        error: done.err().map(|error| error.what),
         partitions: job.compared,
         findings: job.findings,
         notes: job.notes,

@@ -8,9 +8,10 @@
 //! |---|---|
 //! | `sink`, `kind`, `group`, `cluster_id` | which sink, `elasticsearch` or `hdfs`, its group, Kafka's cluster |
 //! | `deep` | whether contents were compared |
+//! | `error` | why not all, or nothing, could be judged; null otherwise |
 //! | `verdict` | `all_there`, `findings`, or `not_judged` (something couldn't be looked at, and nothing wrong was found) |
 //! | `partitions[]` | `topic`, `partition`, `log_start_offset`, `log_end_offset`; `first` and `end`: what was judged, half-open, null if nothing; `records`: read from Kafka; `in_sink`: found there; `refused`: in the dead letter topic or refused by policy; `skipped`: null values and what a person left out; `gone_offsets`: offsets that Kafka doesn't have any more; `behind`: offsets that aren't committed yet; `error` |
-//! | `findings[]` | `kind` (`missing`, `doubled`, `changed`, `out_of_order`, `extra`, `gap`, `damaged`), `topic`, `partition`, `first`, `end`, `records`, `place`, `what`, `help`; null where it doesn't apply |
+//! | `findings[]` | `kind` (`missing`, `doubled`, `changed`, `out_of_order`, `extra`, `gap`, `damaged`), `topic`, `partition`, `first`, `end`, `records`, `place` (a file, relative to the base, or an index), `what`, `help`; null where it doesn't apply |
 //! | `left_out[]` | `kind`, `findings`, `records`: beyond the first thousand findings, only counted |
 //! | `notes[]` | what can't be known, and what was taken for granted |
 
@@ -19,6 +20,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::findings::Findings;
+use crate::config::settings::Settings;
+use crate::error::Error;
 use crate::offsets::{Range, TopicPartition};
 
 /// One partition.
@@ -88,6 +91,8 @@ pub struct Report {
     pub cluster_id: String,
     /// Whether contents were compared.
     pub deep: bool,
+    /// Why not all, or nothing, could be judged.
+    pub error: Option<String>,
     /// The partitions.
     pub partitions: Vec<Compared>,
     /// What is wrong.
@@ -108,11 +113,26 @@ pub enum Verdict {
 }
 
 impl Report {
+    /// Nothing could be judged.
+    pub fn failed(settings: &Settings, deep: bool, error: &Error) -> Self {
+        Report {
+            sink: settings.name.to_string(),
+            kind: settings.sink.kind(),
+            group: settings.kafka.group_id.to_string(),
+            cluster_id: String::new(),
+            deep,
+            error: Some(error.what.clone()),
+            partitions: Vec::new(),
+            findings: Findings::default(),
+            notes: Vec::new(),
+        }
+    }
+
     /// What it comes to.
     pub fn verdict(&self) -> Verdict {
         if !self.findings.is_empty() {
             Verdict::Findings
-        } else if self.partitions.iter().any(|p| p.error.is_some()) {
+        } else if self.error.is_some() || self.partitions.iter().any(|p| p.error.is_some()) {
             Verdict::NotJudged
         } else {
             Verdict::AllThere
@@ -180,6 +200,7 @@ impl Report {
             "group": self.group,
             "cluster_id": self.cluster_id,
             "deep": self.deep,
+            "error": self.error,
             "verdict": match self.verdict() {
                 Verdict::AllThere => "all_there",
                 Verdict::Findings => "findings",
@@ -208,6 +229,7 @@ mod tests {
             group: "g".into(),
             cluster_id: "c".into(),
             deep: false,
+            error: None,
             partitions: vec![compared],
             findings: Findings::default(),
             notes: Vec::new(),

@@ -283,6 +283,8 @@ impl<'a, 'b, 'c> Reading<'a, 'b, 'c> {
             Outcome::Older(_) if self.job.letters.has(&self.compared.partition, ask.offset) => {
                 self.compared.refused += 1;
             }
+            // It should have been deleted.
+            Outcome::Older(_) if ask.deletes => self.bad(Kind::Changed, ask.number, ask.offset),
             Outcome::Older(_) => self.bad(Kind::Missing, ask.number, ask.offset),
         }
     }
@@ -317,7 +319,7 @@ impl<'a, 'b, 'c> Reading<'a, 'b, 'c> {
                 "a replay after a rollover does that: delete the copies in the older index",
             ),
             _ => (
-                "their documents have other contents, or versions that no record of their keys has",
+                "their documents have other contents, or versions that no record of their keys has, or weren't deleted",
                 "somebody else writes here; `outflow group reset --to` writes them again while Kafka has the records",
             ),
         };

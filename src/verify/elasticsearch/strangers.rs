@@ -9,8 +9,10 @@ use super::Sink;
 use crate::error::Error;
 use crate::offsets::{Range, TopicPartition};
 
-/// How many indices are walked through at once: their names stand in the URL.
-const AT_ONCE: usize = 20;
+/// How many bytes of names stand in a URL: a server takes 4,096 in all.
+const MOST_BYTES: usize = 3_000;
+/// How many names are shown.
+const MOST_NAMES: usize = 20;
 const EXTRA_HELP: &str = "look at them; if nobody needs them, delete them: their records aren't in Kafka's log, or were never \
                           to be written";
 
@@ -132,8 +134,7 @@ impl Sink<'_> {
         let (mut foreign, mut older) = ((0u64, None), 0u64);
         let mut extra: BTreeMap<(TopicPartition, i64), String> = BTreeMap::new();
         let mut not_kept = 0u64;
-        let names: Vec<&str> = self.indices.keys().map(|index| &**index).collect();
-        for names in names.chunks(AT_ONCE) {
+        for names in self.in_urls() {
             let mut take = |index: &str, id: &str| match tell(id) {
                 (Stranger::Extra, Some(at)) if extra.len() < MOST_EXTRA => {
                     extra.insert(at, index.to_owned());
@@ -146,8 +147,7 @@ impl Sink<'_> {
                 (Stranger::Older, _) => older += 1,
                 (Stranger::Known | Stranger::Later, _) => {}
             };
-            self.runtime
-                .block_on(self.lookup.walk(&names.join(","), &mut take))?;
+            self.runtime.block_on(self.lookup.walk(&names, &mut take))?;
         }
         self.say_extra(job, extra, not_kept);
         if let (num, Some(example)) = foreign {
@@ -214,12 +214,27 @@ impl Sink<'_> {
         }
     }
 
+    /// The names of all indices, as many at once as a URL takes.
+    fn in_urls(&self) -> Vec<String> {
+        let mut urls: Vec<String> = Vec::new();
+        for index in self.indices.keys() {
+            match urls.last_mut() {
+                Some(names) if names.len() + index.len() < MOST_BYTES => {
+                    names.push(',');
+                    names.push_str(index);
+                }
+                _ => urls.push(index.to_string()),
+            }
+        }
+        urls
+    }
+
     fn names(&self) -> Option<String> {
         let names: Vec<&str> = self
             .indices
             .keys()
             .map(|index| &**index)
-            .take(AT_ONCE)
+            .take(MOST_NAMES)
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     }

@@ -35,6 +35,8 @@ pub(super) struct Books<'a, 'b, 'c> {
     sorter: Sorter,
     /// Kafka has nothing before this offset.
     kafka_from: i64,
+    /// Where that was at first: retention may go on while we read.
+    read_from: i64,
     /// The commit of this number is open.
     at: usize,
     accounts: Vec<Account>,
@@ -72,6 +74,7 @@ impl<'a, 'b, 'c> Books<'a, 'b, 'c> {
             log,
             absent,
             kafka_from,
+            read_from: kafka_from,
             at: 0,
             accounts: Vec::new(),
             line: Vec::new(),
@@ -120,10 +123,9 @@ impl<'a, 'b, 'c> Books<'a, 'b, 'c> {
 
     /// Of the commit that Kafka has only the end of: how many lines of each file come before.
     pub fn count_the_first(&mut self, scanner: &mut Scanner, range: Range) -> Result<(), Error> {
-        let Some(commit) = self
-            .commit()
-            .filter(|commit| commit.range.first < range.first)
-        else {
+        let begins_before = |commit: &&Commit| commit.range.first < range.first;
+        let is_needed = self.job.deep && !self.is_compacted;
+        let Some(commit) = self.commit().filter(begins_before).filter(|_| is_needed) else {
             return Ok(());
         };
         let mut counts = vec![0u64; commit.files.len()];
@@ -150,8 +152,11 @@ impl<'a, 'b, 'c> Books<'a, 'b, 'c> {
         self.number += 1;
         self.one.compared.records += 1;
         let Some(commit) = self.commit().filter(|c| c.range.first <= record.offset) else {
-            // Left out by a person, or a gap that is said already.
-            self.one.compared.skipped += 1;
+            let mut left_out = self.log.left_out.iter();
+            match left_out.any(|range| (range.first..range.end).contains(&record.offset)) {
+                true => self.one.compared.skipped += 1,
+                false => self.bad(Kind::Gap, record.offset),
+            }
             return Ok(());
         };
         if self.accounts.len() != commit.files.len() {
@@ -244,7 +249,8 @@ impl<'a, 'b, 'c> Books<'a, 'b, 'c> {
             (Kind::Changed, _) => "other lines stand in their place",
             (Kind::OutOfOrder, _) => "their lines stand in another place of the file",
             (Kind::Extra, _) => "after this record stand lines that aren't any record's",
-            (Kind::Gap | Kind::Damaged, _) => "",
+            (Kind::Gap, _) => "no commit of the log covers them",
+            (Kind::Damaged, _) => "the file is damaged",
         };
         self.one.findings.push(Finding {
             kind: run.kind,
@@ -350,7 +356,8 @@ impl<'a, 'b, 'c> Books<'a, 'b, 'c> {
         file: &FileEntry,
     ) -> Result<(), Error> {
         // Kafka has nothing of it: what can be seen is how many lines there are.
-        let is_gone = file.last < self.kafka_from;
+        let was_taken = self.kafka_from > self.read_from && file.first < self.kafka_from;
+        let is_gone = file.last < self.kafka_from || (was_taken && !self.is_compacted);
         differ.end_records();
         reader.feed(&mut differ, self.one.runtime)?;
         if let Some(why) = &reader.damage {
