@@ -37,9 +37,12 @@ fn verify_clean(config: &str, more: &[&str]) -> Value {
     report
 }
 
-/// (kind, partition, first, end, records), sorted; something must be wrong.
+/// Kind, partition, first, end, records of a finding; -1 where it doesn't apply.
+type Found = (String, i64, i64, i64, i64);
+
+/// The findings, sorted; something must be wrong.
 #[track_caller]
-fn verify_broken(config: &str, more: &[&str]) -> (Vec<(String, i64, i64, i64, i64)>, Value) {
+fn verify_broken(config: &str, more: &[&str]) -> (Vec<Found>, Value) {
     let (code, report) = verify(config, more);
     assert_eq!(
         (code, &report["verdict"]),
@@ -74,7 +77,7 @@ fn sum(report: &Value, key: &str) -> i64 {
         .sum()
 }
 
-fn plain(found: &[(String, i64, i64, i64, i64)]) -> Vec<(&str, i64, i64, i64, i64)> {
+fn plain(found: &[Found]) -> Vec<(&str, i64, i64, i64, i64)> {
     found
         .iter()
         .map(|(kind, a, b, c, d)| (kind.as_str(), *a, *b, *c, *d))
