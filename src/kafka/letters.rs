@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ffi::queue::Headers;
+use super::letterbox::{Names, Stamp};
 use super::scan::{Scanner, Told};
 use crate::error::Error;
 use crate::offsets::{OffsetSet, Range, TopicPartition};
@@ -16,9 +16,14 @@ pub struct Letters {
 }
 
 impl Letters {
-    /// Reads the whole topic, as it is now.
-    pub fn read(scanner: &mut Scanner, topic: &str, sink: &str) -> Result<Self, Error> {
+    /// Reads the whole topic, as it is now, for the letters of a sink that reads for a group.
+    pub fn read(
+        scanner: &mut Scanner,
+        topic: &str,
+        (sink, group): (&str, &str),
+    ) -> Result<Self, Error> {
         let mut letters = Letters::default();
+        let mut names = Names::default();
         for number in 0..scanner.num_partitions(topic)? {
             let partition = TopicPartition::new(topic, number);
             let (start, end) = scanner.bounds(&partition)?;
@@ -26,8 +31,10 @@ impl Letters {
             scanner.read(&partition, Range::new(start, end), &mut |told| {
                 match told {
                     Told::Record(letter) => {
-                        if let Some((origin, offset)) = origin(&letter.headers(), sink) {
-                            letters.refused.entry(origin).or_default().insert(offset);
+                        let stamp = Stamp::read(&letter.headers(), &mut names);
+                        if let Some(stamp) = stamp.filter(|stamp| stamp.is_of(sink, group)) {
+                            let refused = letters.refused.entry(stamp.partition).or_default();
+                            refused.insert(stamp.offset);
                         }
                     }
                     Told::Gone(_) => letters.is_cut = true,
@@ -43,47 +50,5 @@ impl Letters {
         self.refused
             .get(partition)
             .is_some_and(|offsets| offsets.contains(offset))
-    }
-}
-
-/// Where a letter of `sink` came from. A record that was a dead letter before has these headers twice: the last
-/// one counts.
-fn origin(headers: &Headers, sink: &str) -> Option<(TopicPartition, i64)> {
-    let text = |name: &str| {
-        let mut found = headers.iter().rev();
-        let (_, value) = found.find(|(found, _)| found == name.as_bytes())?;
-        std::str::from_utf8(value.as_deref()?).ok()
-    };
-    if text("outflow.sink")? != sink {
-        return None;
-    }
-    let partition = text("outflow.partition")?.parse().ok()?;
-    let topic = TopicPartition::new(text("outflow.topic")?, partition);
-    Some((topic, text("outflow.offset")?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_letter_says_where_it_came_from_and_the_last_word_counts() {
-        let header = |name: &str, value: &str| (name.into(), Some(value.as_bytes().to_vec()));
-        let of = |offset: &str, sink: &str| {
-            vec![
-                header("outflow.sink", sink),
-                header("outflow.topic", "events"),
-                header("outflow.partition", "3"),
-                header("outflow.offset", offset),
-            ]
-        };
-        let here = TopicPartition::new("events", 3);
-        assert_eq!(origin(&of("42", "es"), "es"), Some((here.clone(), 42)));
-        assert_eq!(origin(&of("42", "hdfs"), "es"), None, "another sink's");
-        let twice = [of("7", "es"), of("42", "es")].concat();
-        assert_eq!(origin(&twice, "es"), Some((here, 42)));
-        assert_eq!(origin(&of("x", "es"), "es"), None);
-        assert_eq!(origin(&vec![header("outflow.sink", "es")], "es"), None);
-        assert_eq!(origin(&Headers::new(), "es"), None);
     }
 }

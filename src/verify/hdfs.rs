@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use self::books::Books;
 use super::findings::{Finding, Findings, Kind};
-use super::log::{Log, Standing, nameless};
+use super::log::{Log, Standing, absent_replay, nameless, replays};
 use super::report::Compared;
 use super::{Job, Progress};
 use crate::config::settings::HdfsSettings;
@@ -24,9 +24,10 @@ use crate::error::Error;
 use crate::kafka::group::Standing as Position;
 use crate::kafka::scan::Told;
 use crate::offsets::{Range, TopicPartition};
-use crate::sinks::hdfs::log::names::FileName;
+use crate::sinks::hdfs::log::names::{self, FileName};
 use crate::sinks::hdfs::log::{Entry, FileEntry, Identity};
 use crate::sinks::hdfs::log_admin::{LogAdmin, Seen};
+use crate::sinks::hdfs::replays::Replays;
 
 /// How often a log that changes hands is looked at again.
 const LOOKS: usize = 10;
@@ -40,6 +41,7 @@ pub(super) fn verify(
 ) -> Result<(), Error> {
     let admin = LogAdmin::new(settings, "verify");
     let (mut trees, mut logs) = (BTreeMap::new(), BTreeMap::new());
+    let mut others: Vec<Standing> = Vec::new();
     let topics: BTreeSet<_> = job
         .positions
         .iter()
@@ -55,8 +57,7 @@ pub(super) fn verify(
                     let id = TopicPartition::new(topic.clone(), name.partition);
                     trees.entry(id).or_insert_with(Vec::new).push(found);
                 }
-                _ if job.is_whole_topic(&topic) => job.findings.push(nameless(&found)),
-                _ => {}
+                _ => others.push(found),
             }
         }
         let of_topic = job.positions.iter().filter(|p| p.partition.topic == topic);
@@ -86,6 +87,7 @@ pub(super) fn verify(
         job.notes.extend(one.notes);
         job.compared.push(compared);
     }
+    judge_others(job, settings, runtime, &admin, &others)?;
     for (id, files) in trees {
         // Of partitions that the topic doesn't have.
         let of_topic = |p: &&Position| p.partition.topic == id.topic;
@@ -96,6 +98,47 @@ pub(super) fn verify(
             .map_or(0, |p| p.num_partitions);
         if id.partition >= num {
             job.findings.extend(files.iter().map(nameless));
+        }
+    }
+    Ok(())
+}
+
+/// Files that aren't named as a partition's: those of replayed dead letters have logs of their own, and the rest is
+/// nobody's.
+fn judge_others(
+    job: &mut Job<'_>,
+    settings: &HdfsSettings,
+    runtime: &Runtime,
+    admin: &LogAdmin,
+    others: &[Standing],
+) -> Result<(), Error> {
+    let logs = Replays::new(settings);
+    let found: HashMap<&str, u64> = others.iter().map(|f| (f.path.as_str(), f.bytes)).collect();
+    let mut known = HashSet::new();
+    for position in job.positions.clone() {
+        let id = &position.partition;
+        let files = runtime.block_on(logs.files(id))?;
+        let (findings, absent) = replays(id, &files, &found);
+        job.findings.extend(findings);
+        let paths = absent.iter().map(|file| file.path.clone()).collect();
+        // Those that came since the tree was listed.
+        let there = runtime.block_on(admin.standing(paths))?;
+        let gone = absent
+            .into_iter()
+            .filter(|file| !there.contains(&file.path));
+        job.findings
+            .extend(gone.map(|file| absent_replay(id, file)));
+        known.extend(files.into_iter().map(|file| file.path));
+    }
+    for other in others.iter().filter(|other| !known.contains(&other.path)) {
+        let topics = job.positions.iter().map(|p| p.partition.topic.clone());
+        let mut topics = topics.filter(|topic| {
+            let folder = names::topic_segment(topic);
+            other.path.split('/').next() == Some(folder.as_str())
+        });
+        let topic = topics.next();
+        if topic.is_some_and(|topic| job.is_whole_topic(&topic)) {
+            job.findings.push(nameless(other));
         }
     }
     Ok(())

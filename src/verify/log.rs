@@ -253,6 +253,49 @@ impl Log {
     }
 }
 
+/// The files of a partition's replayed dead letters, against those in the tree (`found`: by path, their lengths).
+/// Returns what is wrong with those that are there, and those that aren't.
+pub fn replays<'a>(
+    partition: &TopicPartition,
+    files: &'a [FileEntry],
+    found: &HashMap<&str, u64>,
+) -> (Vec<Finding>, Vec<&'a FileEntry>) {
+    let (mut findings, mut absent) = (Vec::new(), Vec::new());
+    for file in files {
+        match found.get(file.path.as_str()) {
+            Some(bytes) if *bytes == file.bytes => {}
+            Some(bytes) => findings.push(Finding {
+                what: format!(
+                    "the file of replayed dead letters has {bytes} bytes, and {} were committed",
+                    file.bytes
+                ),
+                ..replay(partition, file, Kind::Damaged)
+            }),
+            None => absent.push(file),
+        }
+    }
+    (findings, absent)
+}
+
+/// The finding for a file of replayed dead letters that isn't there.
+pub fn absent_replay(partition: &TopicPartition, file: &FileEntry) -> Finding {
+    replay(partition, file, Kind::Missing)
+}
+
+fn replay(partition: &TopicPartition, file: &FileEntry, kind: Kind) -> Finding {
+    let first = file.origins.first().map_or(file.first, |(first, _)| *first);
+    let last = file.origins.last().map_or(file.last, |(_, last)| *last);
+    Finding {
+        kind,
+        partition: Some(partition.clone()),
+        range: Some(Range::new(first, last + 1)),
+        records: file.records,
+        place: Some(file.path.clone()),
+        what: "the file of replayed dead letters was committed, and isn't there".to_owned(),
+        help: "restore it (trash, snapshots), or replay its letters with `outflow deadletters replay --again`",
+    }
+}
+
 /// A file in a topic's folders that can't be told to belong to a partition.
 pub fn nameless(found: &Standing) -> Finding {
     Finding {
@@ -307,6 +350,7 @@ mod tests {
             bytes: 1_000 + *first as u64,
             first: *first,
             last: *last,
+            origins: Vec::new(),
         };
         Entry {
             version: VERSION,

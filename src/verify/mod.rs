@@ -108,7 +108,7 @@ impl Job<'_> {
         };
         progress.phase(&format!("reading the dead letters in {topic}"));
         let mut scanner = self.scanner()?;
-        self.letters = Letters::read(&mut scanner, topic, self.name)?;
+        self.letters = Letters::read(&mut scanner, topic, (self.name, &self.group))?;
         if self.letters.is_cut {
             self.notes.push(format!(
                 "the dead letter topic {topic} doesn't have its oldest letters any more: records that were refused then \

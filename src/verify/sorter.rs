@@ -128,6 +128,7 @@ mod tests {
             bytes: 1,
             first: *first,
             last: *last,
+            origins: Vec::new(),
         };
         Commit {
             seq: 1,

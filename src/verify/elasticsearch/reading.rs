@@ -98,6 +98,7 @@ impl<'a, 'b, 'c> Reading<'a, 'b, 'c> {
             timestamp_ms: record.timestamp_ms,
             key: record.key,
             value: record.value,
+            origin: None,
         };
         // The very code that writes it says what is written.
         let now = record.timestamp_ms.unwrap_or(0);

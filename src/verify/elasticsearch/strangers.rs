@@ -260,8 +260,10 @@ impl Sink<'_> {
                 false => {}
             }
         }
+        // A letter that was replayed has a document, too.
         let is_settled = job.compared.iter().all(|c| {
             c.behind() == 0
+                && c.refused == 0
                 && c.judged
                     .is_none_or(|judged| judged.first.max(c.log_start) == 0)
         });
@@ -275,7 +277,7 @@ impl Sink<'_> {
         {
             if kind == Kind::Doubled && (!is_settled || !job.compacted.is_empty()) {
                 job.notes.push(format!(
-                    "{index} has {documents} documents, {} more than Kafka has records: of older or newer records, of \
+                    "{index} has {documents} documents, {} more than Kafka has records: of older, newer or replayed records, of \
                      somebody else, or doubled by a replay, which can't be told apart",
                     documents - records
                 ));

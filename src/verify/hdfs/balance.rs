@@ -112,6 +112,7 @@ mod tests {
             bytes: 1,
             first: 100,
             last: 120,
+            origins: Vec::new(),
         };
         let told = |finding: Option<Finding>| finding.map(|f| (f.kind, f.records));
         for (records, may_be_fewer, expected) in [
