@@ -15,6 +15,7 @@
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
 //! | [`replay`] | dead letters, once more into the sink that refused them |
 //! | [`admin`] | HTTP: health, metrics, status |
+//! | [`verify`] | is everything there? Kafka compared with a sink |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
 //!
 //! Dependencies go one way: `main` wires, `pipeline` knows the sink's contract and no sink, a sink
@@ -39,3 +40,4 @@ pub mod replay;
 pub mod service;
 pub mod sinks;
 pub mod status;
+pub mod verify;

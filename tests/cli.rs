@@ -97,6 +97,17 @@ fn commands_for_groups_say_what_they_want_and_what_they_can_not_have() {
         ),
         (&["group", "leave", "--help"], &["--instance-id", "--yes"]),
         (&["adopt", "--help"], &["--to", "--topic", "--yes"]),
+        (
+            &["verify", "--help"],
+            &[
+                "--deep",
+                "--topic",
+                "--json",
+                "--from",
+                "Exit codes:",
+                "couldn't be judged",
+            ],
+        ),
     ] {
         let (code, out, _) = run(args);
         assert_eq!(code, 0, "{args:?}");
@@ -123,6 +134,21 @@ fn commands_for_groups_say_what_they_want_and_what_they_can_not_have() {
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(
         err.contains("the group outflow-x can't be described"),
+        "{err}"
+    );
+    // Nobody to ask isn't "something is wrong".
+    let (code, out, err) = with_file(&["verify", "--json"]);
+    assert!(
+        code == 2 && out.contains("\"verdict\": \"not_judged\""),
+        "{out}"
+    );
+    assert!(
+        err.contains("the group outflow-x can't be described"),
+        "{err}"
+    );
+    let (code, _, err) = with_file(&["verify", "--topic", "t:0", "--partition", "1"]);
+    assert!(
+        code == 2 && err.contains("names partitions already"),
         "{err}"
     );
 }

@@ -17,4 +17,5 @@ mod end_to_end {
     mod rebalances;
     mod support;
     mod transactions;
+    mod verify;
 }

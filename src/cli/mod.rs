@@ -9,6 +9,7 @@ mod monitor;
 mod run;
 mod signals;
 mod table;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -111,6 +112,8 @@ enum Command {
         #[arg(long, value_name = "SECTION.KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Is everything there? Compare Kafka with the sinks, and name what is missing, doubled or changed; reads only
+    Verify(verify::Verify),
     /// Collect this host's CPU and memory figures and produce them to Kafka
     Agent {
         /// The agent's configuration file
@@ -142,6 +145,7 @@ pub fn main() -> Exit {
         Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Deadletters { command } => deadletters::deadletters(&command),
         Command::Monitor { config, set } => monitor::run(&config, &set),
+        Command::Verify(arguments) => verify::verify(&arguments),
         Command::Agent { config, set } => agent::run(&config, &set),
     }
 }

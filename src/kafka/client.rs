@@ -235,6 +235,19 @@ pub(super) fn probe_config(settings: &KafkaSettings, sink: &str) -> ClientConfig
     config
 }
 
+/// The configuration of a consumer that reads whole partitions from outside, as fast as they come, and sees what the
+/// workers see.
+pub(super) fn scan_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
+    let mut config = reader_config(settings, sink);
+    config
+        .set("client.id", format!("outflow-{sink}-verify"))
+        .set("isolation.level", isolation_level(settings))
+        .set("queued.max.messages.kbytes", "32768")
+        .set("queued.min.messages", "50000")
+        .set("fetch.max.bytes", "16777216");
+    config
+}
+
 /// What the workers read, so that whoever asks where logs end is told the same as they are.
 pub(super) fn isolation_level(settings: &KafkaSettings) -> &str {
     match settings.properties.get("isolation.level") {

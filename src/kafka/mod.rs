@@ -23,6 +23,7 @@
 //! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |
 //! | [`watch`] | a cluster watched from outside: topics, log ends, what groups commit |
+//! | [`scan`], [`letters`] | partitions read from outside; which records have a dead letter |
 //! | `contexts` | what becomes of the words of clients that only ask |
 //! | `error` | the client's errors in our vocabulary |
 //! | `ffi` | the one module that may be `unsafe` |
@@ -42,12 +43,14 @@ pub mod group;
 mod instance_lock;
 pub mod keeper;
 pub mod letterbox;
+pub mod letters;
 mod lookup;
 mod membership;
 mod position;
 pub mod positions;
 mod probe;
 mod rebalance;
+pub mod scan;
 mod standing;
 mod topics;
 mod verify;

@@ -4,10 +4,12 @@
 
 mod note;
 mod runs;
+mod set;
 mod tracker;
 
 pub use note::Note;
 pub use runs::OffsetRuns;
+pub use set::OffsetSet;
 pub use tracker::{Tracker, Violation};
 
 use std::fmt;

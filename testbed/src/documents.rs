@@ -58,6 +58,17 @@ impl Documents {
             .map(|_| ())
     }
 
+    /// Puts a document where it is to be found at once.
+    pub fn put(&self, index: &str, id: &str, source: &Value) -> Result<()> {
+        self.http.put_json(&place(index, id), source).map(|_| ())
+    }
+
+    /// Deletes a document, visibly at once.
+    pub fn delete(&self, index: &str, id: &str) -> Result<()> {
+        let answer = self.http.send(Method::DELETE, &place(index, id), None)?;
+        answer.json().map(|_| ())
+    }
+
     /// The number of documents, refreshed; 0 if there is no such index.
     pub fn count(&self, index: &str) -> Result<u64> {
         self.refresh(index)?;
@@ -127,6 +138,10 @@ impl Documents {
             page = self.http.post_json("/_search/scroll", &next)?;
         }
     }
+}
+
+fn place(index: &str, id: &str) -> String {
+    format!("/{index}/_doc/{}?refresh=true", id.replace('+', "%2B"))
 }
 
 fn document(hit: &Value) -> Result<Document> {

@@ -212,6 +212,8 @@ fn hdfs_goes_back_and_doubles_nothing_and_forward_and_skips_what_was_said() {
         .map(|file| file.lines.len())
         .sum();
     assert_eq!(all, ledger.len() + more.len());
+    let told = outflow_ok(&["verify", "--deep", "--config", config]);
+    assert!(told.contains("left out by a person"), "{told}");
 }
 
 #[test]
@@ -253,6 +255,7 @@ fn a_log_of_a_topic_that_was_created_again_is_adopted_and_its_files_stay() {
     stop_cleanly(&process);
     stage.check_hdfs(&ledger);
     assert!(outflow_ok(&adopt).contains("Nothing to adopt"));
+    outflow_ok(&["verify", "--deep", "--config", config]);
 }
 
 #[test]
@@ -284,6 +287,7 @@ fn a_renamed_group_adopts_the_logs_and_goes_on_where_they_end() {
         .unwrap();
     stop_cleanly(&process);
     stage.check_hdfs(&ledger);
+    outflow_ok(&[&["verify", "--deep"][..], &arguments].concat());
 }
 
 #[test]
@@ -437,6 +441,11 @@ fn fixed_partitions_are_described_and_moved_where_their_positions_are_kept() {
         })
         .unwrap();
         stop_cleanly(&process);
+        let told = outflow_ok(&["verify", "--deep", "--config", &config]);
+        assert!(
+            told.contains("Everything that can be judged is there."),
+            "{told}"
+        );
     }
     stage.check_elasticsearch(&fixed);
     stage.check_hdfs(&fixed);

@@ -5,6 +5,7 @@
 
 mod age;
 mod fixed;
+mod history;
 mod leave;
 pub mod target;
 

@@ -174,7 +174,8 @@ pub fn read(body: &[u8], asks: &[Ask<'_>]) -> Result<Vec<Comparison>, String> {
     found.docs.iter().zip(asks).map(judge).collect()
 }
 
-fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
+/// Whether a stored document is the one that was sent. Fields besides ours are no difference.
+pub fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     if ours.trim_ascii() == theirs.trim_ascii() {
         return true;
     }

@@ -11,6 +11,7 @@
 //! | `outcome` | one try, and what is left of it |
 //! | `request`, `answer`, `compare` | one bulk request; what the answer says per record; is it our document? |
 //! | `transport`, `nodes` | the way to the nodes; which one is next (pure) |
+//! | [`lookup`] | documents looked up by id, counted, scanned |
 //! | `check` | what the server says to the configuration, for `outflow check --connect` |
 //!
 //! What holds:
@@ -40,6 +41,7 @@ pub mod encoder;
 pub mod index_name;
 mod lanes;
 mod limits;
+pub mod lookup;
 mod nodes;
 mod outcome;
 mod request;

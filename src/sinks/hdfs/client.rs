@@ -170,6 +170,20 @@ impl Hdfs {
         .await
     }
 
+    /// A part of a data file; less if the file ends before.
+    pub async fn read_part(&self, path: &str, at: u64, length: u64) -> Result<Bytes, Failure> {
+        let (at, length) = (at as usize, length as usize);
+        self.call("read", path, |client| async move {
+            let reader = client.read(path).await?;
+            let length = length.min(reader.file_length().saturating_sub(at));
+            match length {
+                0 => Ok(Bytes::new()),
+                length => reader.read_range(at, length).await,
+            }
+        })
+        .await
+    }
+
     /// Makes a folder; fine if it is there.
     pub async fn make_dir(&self, path: &str, parents: bool) -> Result<(), Failure> {
         self.call("make the folder", path, |client| async move {

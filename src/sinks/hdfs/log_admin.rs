@@ -11,6 +11,7 @@ use super::client::Hdfs;
 use super::failure::Failure;
 use super::log::names::{self, EntryState, OwnerFolder};
 use super::log::{Action, CommitLog, Entry, Event, Identity, Move, Opening, Outcome};
+use super::reading::DataFile;
 use crate::config::settings::HdfsSettings;
 use crate::error::Error;
 use crate::offsets::TopicPartition;
@@ -118,6 +119,53 @@ impl LogAdmin {
         let named = children.iter().filter_map(|c| names::parse_entry(&c.name));
         let unfinished = named.filter(|(_, state)| *state == EntryState::Committed);
         Ok(unfinished.map(|(seq, _)| seq).collect())
+    }
+
+    /// Every file below a topic's folder that readers see, by its path relative to the base, with its length.
+    pub async fn tree(&self, topic: &str) -> Result<Vec<(String, u64)>, Error> {
+        let mut files = Vec::new();
+        let mut folders = vec![names::topic_segment(topic)];
+        while !folders.is_empty() {
+            let lists = std::mem::take(&mut folders).into_iter().map(|folder| {
+                let (hdfs, full) = (Arc::clone(&self.hdfs), format!("{}/{folder}", self.base));
+                async move {
+                    match hdfs.list(&full).await {
+                        Ok(children) => Ok((folder, children)),
+                        Err(Failure::NotFound(_)) => Ok((folder, Vec::new())),
+                        Err(failure) => Err(failure.into_error()),
+                    }
+                }
+            });
+            for (folder, children) in all(lists).await? {
+                // Readers skip the others.
+                let seen = children
+                    .into_iter()
+                    .filter(|c| !c.name.starts_with(['_', '.']));
+                for child in seen {
+                    let path = format!("{folder}/{}", child.name);
+                    match child.is_folder {
+                        true => folders.push(path),
+                        false => files.push((path, child.bytes)),
+                    }
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// A committed file, by its path relative to the base, for reading.
+    pub fn open_file(&self, path: &str, bytes: u64) -> Result<DataFile, Error> {
+        let full = format!("{}/{path}", self.base);
+        DataFile::new(Arc::clone(&self.hdfs), full, bytes)
+    }
+
+    /// Whether a file of a log's folder is there, such as a temp file that isn't published yet.
+    pub async fn holds(&self, seen: &Seen, name: &str) -> Result<bool, Error> {
+        match self.hdfs.stat(&format!("{}/{name}", seen.folder)).await {
+            Ok(_) => Ok(true),
+            Err(Failure::NotFound(_)) => Ok(false),
+            Err(failure) => Err(failure.into_error()),
+        }
     }
 
     /// Which of these files, by their paths relative to the base, are there.

@@ -13,6 +13,7 @@
 //! | [`log`], [`driver`] | the commit log: what may be done to the namespace and when (pure), and doing it |
 //! | [`log_admin`], [`moves`] | the log from outside: looking at it, moving it |
 //! | [`replays`] | which dead letters were replayed |
+//! | [`reading`] | committed files read back |
 //! | [`client`], [`failure`] | hdfs-native with timeouts, and what its errors mean |
 //! | [`health`], [`check`] | the circuit's probe, and `outflow check --connect` |
 
@@ -29,6 +30,7 @@ pub mod log_admin;
 pub mod moves;
 pub mod partition;
 pub mod partitioner;
+pub mod reading;
 pub mod replays;
 pub mod rotation;
 pub mod turns;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::log::{Entry, names};
+use super::log::{Entry, FileEntry, names};
 use super::log_admin::LogAdmin;
+use super::moves::live;
 use crate::config::settings::HdfsSettings;
 use crate::error::Error;
 use crate::offsets::{OffsetRuns, TopicPartition};
@@ -102,6 +103,14 @@ impl Replays {
         self.0
             .standing(concerned.map(|file| file.path).collect())
             .await
+    }
+
+    /// The files of a partition's replays that readers see, or should.
+    pub async fn files(&self, partition: &TopicPartition) -> Result<Vec<FileEntry>, Error> {
+        let (entries, unfinished) = self.entries(&log_of(partition)).await?;
+        let published = |entry: &Entry| !unfinished.contains(&entry.seq);
+        let published: Vec<Entry> = entries.into_iter().filter(published).collect();
+        Ok(live(&published))
     }
 
     /// A log's entries, and the numbers of those whose files aren't all published; none if there is no log.
