@@ -372,6 +372,13 @@ fn letters_are_replayed_into_hdfs_one_by_one_beside_the_running_sink() {
         "they say where they come from"
     );
     assert_eq!(replayed.count(), 4);
+    let verify = ["verify", "--deep", "--config", config];
+    let verified = Command::new(env!("CARGO_BIN_EXE_outflow"))
+        .args(verify)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&verified.stdout);
+    assert_eq!(verified.status.code(), Some(0), "{told}");
 }
 
 /// Puts the newest replay of a partition back to where a kill right after its commit leaves it: its entry isn't done,
