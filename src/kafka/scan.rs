@@ -61,7 +61,7 @@ impl Scanner {
     pub fn new(settings: &KafkaSettings, sink: &str) -> Result<Self, Error> {
         let consumer: BaseConsumer<Listener> = scan_config(settings, sink)
             .create_with_context(Listener::default())
-            .map_err(|error| creation_error(&error, settings))?;
+            .map_err(|error| creation_error(&error, &settings.properties))?;
         let queue = DataQueue::new(Arc::new(consumer))
             .ok_or_else(|| Error::unavailable("Kafka: the client has no room for a queue"))?;
         Ok(Scanner { queue })
