@@ -8,6 +8,7 @@ mod kafka;
 mod kafka_data;
 mod kafka_groups;
 mod kafka_refusals;
+mod kafka_transactions;
 mod limits;
 mod moments;
 mod process;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Case> {
         kafka_data::CASES,
         kafka_groups::CASES,
         kafka_refusals::CASES,
+        kafka_transactions::CASES,
         elasticsearch::CASES,
         answers::CASES,
         secure::CASES,
