@@ -11,7 +11,7 @@ use outflow::sinks::hdfs::log::{
 use serde_json::Value;
 
 use crate::rng::Rng;
-use crate::{fields, is_part_of};
+use crate::{fields, is_part_of, json};
 
 pub const WORDS: &[&str] = &[
     "\"version\":1",
@@ -77,7 +77,9 @@ fn entry(content: &[u8]) -> String {
             );
         }
     };
-    let found: Value = serde_json::from_slice(content).expect("what is understood is JSON");
+    let Some(found) = json(content) else {
+        return "yes, but".to_owned();
+    };
     let printed = entry.to_json();
     let ours: Value = serde_json::from_slice(&printed).expect("JSON");
     assert!(is_part_of(&ours, &found), "{found} was read as {ours}");

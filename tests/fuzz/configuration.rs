@@ -199,7 +199,8 @@ fn is_discreet(shown: &str, input: &str) -> bool {
         let key = line.split('=').next().unwrap_or_default();
         let key = key.trim().trim_matches('"');
         let is_bare = line.trim().trim_end_matches('=') == SECRET && line.contains("==");
-        ["password", "sasl.password"].contains(&key) || line.contains("://u:Ca9nary@e:") || is_bare
+        let is_url = key == "urls" && line.contains("://u:Ca9nary@e:");
+        ["password", "sasl.password"].contains(&key) || is_url || is_bare
     };
     let is_elsewhere = input
         .lines()

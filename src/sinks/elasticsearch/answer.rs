@@ -110,13 +110,18 @@ struct WholeAnswer<'a> {
     error: ErrorAnswer<'a>,
 }
 
+/// Reads JSON. It is UTF-8 as a whole: the parser alone doesn't look at what it passes over.
+pub fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(body).map_err(|e| e.to_string())?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
+}
+
 /// Reads the answer to a bulk request that sent `ops`. `Err` says in what way it isn't understood.
 pub fn parse<'a>(
     body: &'a [u8],
     ops: impl ExactSizeIterator<Item = Op>,
 ) -> Result<Vec<ItemAnswer<'a>>, String> {
-    let answer: BulkAnswer<'a> =
-        serde_json::from_slice(body).map_err(|e| format!("not a bulk answer: {e}"))?;
+    let answer: BulkAnswer<'a> = read(body).map_err(|e| format!("not a bulk answer: {e}"))?;
     if answer.items.len() != ops.len() {
         let (got, sent) = (answer.items.len(), ops.len());
         return Err(format!("{got} items answered, {sent} sent"));
@@ -280,7 +285,7 @@ impl ErrorAnswer<'_> {
 
 /// The type and reason of a whole request's error, if the body is an error of Elasticsearch.
 pub fn whole_error(body: &[u8]) -> Option<Rejection> {
-    let answer: WholeAnswer<'_> = serde_json::from_slice(body).ok()?;
+    let answer: WholeAnswer<'_> = read(body).ok()?;
     Some(Rejection {
         reason: label(answer.error.kind.as_deref()?),
         detail: cut(answer.error.reason.as_deref().unwrap_or_default()),
@@ -612,6 +617,9 @@ mod tests {
         ] {
             assert!(outcomes(&[Op::Index], body, false).is_err(), "{body}");
         }
+        // Found by fuzzing: bytes that are no text, in a field that isn't ours.
+        let garbled = b"{\"errors\":false,\"items\":[{\"index\":{\"status\":201,\"x\":\"\xb0\"}}]}";
+        assert!(parse(garbled, [Op::Index].into_iter()).is_err());
     }
 
     #[test]

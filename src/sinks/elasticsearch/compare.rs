@@ -153,7 +153,7 @@ fn question(asks: &[Ask<'_>]) -> Option<Bytes> {
 
 /// Reads the answer to [`question`]. Pure.
 pub fn read(body: &[u8], asks: &[Ask<'_>]) -> Result<Vec<Comparison>, String> {
-    let found: Found<'_> = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let found: Found<'_> = super::answer::read(body)?;
     if found.docs.len() != asks.len() {
         return Err(format!("{} answers to {}", found.docs.len(), asks.len()));
     }
