@@ -813,6 +813,9 @@ fn control_characters_of_a_file_dont_reach_the_terminal() {
         !problems.contains('\u{1b}') && !problems.contains('\u{7}'),
         "{problems:?}"
     );
+    let flag = Machine::with(KAFKA).load(&["kafka\u{1b}.x=1"]);
+    let problems = flag.expect_err("wrong").to_string();
+    assert!(!problems.contains('\u{1b}'), "{problems:?}");
 }
 
 fn repository(path: &str) -> String {

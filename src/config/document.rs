@@ -410,6 +410,7 @@ pub fn unknown(path: &[String], place: Place, kind: FileKind) -> Problem {
         Some((name, section)) => (section.join("."), name.as_str()),
         None => (String::new(), ""),
     };
+    let client = printable(section.split('.').next().unwrap_or_default());
     let siblings: Vec<&'static Key> = KEYS
         .iter()
         .filter(|k| kind.has(k) && k.section() == section)
@@ -423,8 +424,7 @@ pub fn unknown(path: &[String], place: Place, kind: FileKind) -> Problem {
             ),
             None if is_clients(&section) => {
                 format!(
-                    "in [{}.secret_properties]: {}",
-                    section.split('.').next().unwrap_or_default(),
+                    "in [{client}.secret_properties]: {}",
                     Kind::SecretProperties.help()
                 )
             }
@@ -448,8 +448,7 @@ pub fn unknown(path: &[String], place: Place, kind: FileKind) -> Problem {
         )),
         Some(key) => problem.help(format!("`{name}` belongs into [{}]", key.section())),
         None if is_clients(&section) => problem.help(format!(
-            "librdkafka's own properties stand in [{}.properties], under their own names",
-            section.split('.').next().unwrap_or_default()
+            "librdkafka's own properties stand in [{client}.properties], under their own names"
         )),
         None => problem.help("config/reference.toml has every key"),
     }
