@@ -72,6 +72,8 @@ pub struct KafkaSource {
     /// Where commits go if there is no group.
     kept: Option<Kept>,
     to_locate: Vec<(TopicPartition, Epoch)>,
+    /// Partitions whose leader epoch the client hasn't compared since they started.
+    to_compare: Vec<TopicPartition>,
     /// What was locate()d in this epoch and not answered yet.
     locating: HashMap<TopicPartition, Epoch>,
     events: VecDeque<SourceEvent>,
@@ -186,6 +188,7 @@ impl KafkaSource {
             verification: Verification::default(),
             kept,
             to_locate: Vec::new(),
+            to_compare: Vec::new(),
             locating: HashMap::new(),
             events: VecDeque::new(),
             ends: Vec::new(),

@@ -206,6 +206,12 @@ impl Assignment {
         (self.held[index].next, self.held[index].leader_epoch)
     }
 
+    /// Where a partition that is being read stands: offset and leader epoch.
+    pub fn live_at(&self, partition: &TopicPartition) -> Option<(i64, i32)> {
+        let index = self.index_of(&partition.topic, partition.partition)?;
+        self.held[index].live.then(|| self.start_of(index))
+    }
+
     /// The slot of a record that is to be delivered: its partition is being read, and the record is new.
     pub fn accept(&mut self, index: Index, offset: i64, leader_epoch: i32) -> Option<Slot> {
         let held = &mut self.held[index];

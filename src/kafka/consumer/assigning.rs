@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 
 use super::super::error::from_kafka;
 use super::super::ffi::list::{self, Entry};
 use super::KafkaSource;
 use super::callbacks::Context;
+use crate::offsets::TopicPartition;
 use crate::pipeline::source::{Broken, SourceEvent};
 
 /// What a client is told about its assignment.
@@ -39,20 +41,8 @@ pub(super) fn tell(
     }
 }
 
-/// Lets the client ask the broker whether the log still is the one that was read up to here. By itself it asks only
-/// when a partition's leader changes under its eyes, and at a seek; not where it starts, so that a log that was cut
-/// off and filled again while nobody read it would be read on in silence.
-fn validate(consumer: &BaseConsumer<Context>, entries: &[Entry]) {
-    let is_known = |entry: &&Entry| entry.leader_epoch >= 0 && entry.offset > 0;
-    let known: Vec<Entry> = entries.iter().filter(is_known).cloned().collect();
-    if known.is_empty() {
-        return;
-    }
-    // Without waiting: what isn't as it was comes as the partition's error.
-    if let Err(error) = consumer.seek_partitions(list::to_native(&known), Duration::ZERO) {
-        tracing::warn!("the client doesn't compare leader epochs: {error}");
-    }
-}
+/// How long the client's own thread may take to answer that it has begun to compare.
+const BEGINS: Duration = Duration::from_millis(100);
 
 /// An eager client is told changes at most this often; longer than a fetch waits for records.
 const BETWEEN_ASSIGNMENTS: Duration = Duration::from_millis(250);
@@ -68,6 +58,7 @@ impl KafkaSource {
         let Some(consumer) = self.consumer() else {
             return;
         };
+        self.compare(&consumer);
         if self.holds_back(&consumer) {
             return;
         }
@@ -140,7 +131,41 @@ impl KafkaSource {
             }
             return;
         }
-        validate(consumer, &entries);
+        let is_known = |entry: &Entry| entry.leader_epoch >= 0 && entry.offset > 0;
+        let known = entries.into_iter().filter(is_known);
+        self.to_compare.extend(known.map(|entry| entry.partition));
+        self.compare(consumer);
+    }
+
+    /// Lets the client ask the broker whether the log still is the one that was read up to here. By itself it asks
+    /// only when a partition's leader changes under its eyes, and at a seek; not where it starts, so that a log that
+    /// was cut off and filled again while nobody read it would be read on in silence. What isn't as it was comes as
+    /// the partition's error.
+    fn compare(&mut self, consumer: &BaseConsumer<Context>) {
+        let waiting = std::mem::take(&mut self.to_compare);
+        let entry = |partition: &TopicPartition| {
+            let (offset, epoch) = self.assignment.live_at(partition)?;
+            (epoch >= 0).then(|| Entry::new(partition.clone(), offset, epoch))
+        };
+        let entries: Vec<Entry> = waiting.iter().filter_map(entry).collect();
+        if entries.is_empty() {
+            return;
+        }
+        match consumer.seek_partitions(list::to_native(&entries), BEGINS) {
+            // A partition that still stops, from the last time, hasn't started: it is told again.
+            Ok(told) => {
+                let refused = told.elements().into_iter().filter(|e| e.error().is_err());
+                let partition = |e: TopicPartitionListElem<'_>| TopicPartition {
+                    topic: e.topic().into(),
+                    partition: e.partition(),
+                };
+                self.to_compare.extend(refused.map(partition));
+            }
+            Err(error) => {
+                tracing::debug!("the client doesn't compare leader epochs yet: {error}");
+                self.to_compare = entries.into_iter().map(|e| e.partition).collect();
+            }
+        }
     }
 
     pub(super) fn broken(&mut self, index: usize, why: Broken) {
