@@ -133,8 +133,8 @@ fn not_idle(tallies: &[Tally], seeds: u64) {
         sum(|t| t.skips),
         sum(|t| t.quarantines),
     );
-    if seeds < 1_000 {
-        return;
+    if seeds < SEEDS {
+        return; // rare things may not have come
     }
     assert!(sum(|t| t.stored) as u64 > 100 * seeds);
     assert!(sum(|t| t.dead_letters) > 100 && sum(|t| t.dropped) > 100);
