@@ -197,12 +197,12 @@ impl Admin {
 
 impl Fault for Admin {
     fn inject(&mut self, world: &World) -> Result<()> {
-        self.words.begin(world)?;
+        self.words.begin(world);
         Self::run(world, self.commands.0)
     }
 
     fn seen(&mut self, world: &World) -> Result<Seen> {
-        Ok(Seen::new(self.words.look(world)?, "calls refused"))
+        Ok(Seen::new(self.words.look(world), "calls refused"))
     }
 
     fn heal(&mut self, world: &World) -> Result<()> {
@@ -238,7 +238,7 @@ impl DataNode {
 
 impl Fault for DataNode {
     fn inject(&mut self, world: &World) -> Result<()> {
-        self.words.begin(world)?;
+        self.words.begin(world);
         wait_for_temp(world)?;
         let node = &world.hdfs.datanodes()[self.index];
         match self.freezes {
@@ -255,7 +255,7 @@ impl Fault for DataNode {
     }
 
     fn seen(&mut self, world: &World) -> Result<Seen> {
-        Ok(Seen::new(self.words.look(world)?, "files that failed"))
+        Ok(Seen::new(self.words.look(world), "files that failed"))
     }
 
     fn heal(&mut self, world: &World) -> Result<()> {
