@@ -5,9 +5,9 @@
 #   tests/mutants/run.sh NAME...      these
 #
 # A patch lies in the folder of the test that has to catch it: simulation/, step_tables/ (those of the control
-# and the tracker), commit_log_model/, fuzz/; what stands before a dot in its name narrows that down. One is built
-# while those before it are tested. For each it says what caught it. Exit code 1 if one survives, or doesn't fit
-# the code any more, or if a test fails without one.
+# and the tracker), commit_log_model/, log_tables/ (those of the commit log), fuzz/; what stands before a dot in its
+# name narrows that down. One is built while those before it are tested. For each it says what caught it. Exit
+# code 1 if one survives, or doesn't fit the code any more, or if a test fails without one.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -67,18 +67,19 @@ build() { # tree, target (as cargo names it), program
 tree_of() { # folder of the patch
     case $1 in
     simulation | step_tables) echo pipeline ;;
-    commit_log_model) echo log ;;
+    commit_log_model | log_tables) echo log ;;
     *) echo parsers ;;
     esac
 }
 
 # What cargo builds for a folder, and which of its tests are run.
-target_of() { [ "$1" = step_tables ] && echo --lib || echo "--test $1"; }
+target_of() { [[ $1 = *_tables ]] && echo --lib || echo "--test $1"; }
 filter_of() { # folder/name
     case $1 in
     */*.*) echo "${1#*/}" | cut -d . -f 1 ;;
     simulation/*) echo every_promise ;;
     step_tables/*) echo pipeline::control offsets ;;
+    log_tables/*) echo step_tests ;;
     *) echo holds:: ;;
     esac
 }

@@ -137,11 +137,8 @@ impl Entry {
         struct Version {
             version: u32,
         }
-        // All of it is UTF-8: the parser alone doesn't look at fields that it passes over.
-        let text = std::str::from_utf8(content);
-        let text = text.map_err(|e| corrupt(&format!("can't be read: {e}")))?;
         let Version { version } =
-            serde_json::from_str(text).map_err(|e| corrupt(&format!("can't be read: {e}")))?;
+            serde_json::from_slice(content).map_err(|e| corrupt(&format!("can't be read: {e}")))?;
         if !(VERSION..=MOVED_VERSION).contains(&version) {
             return Err(Error::misconfigured(format!(
                 "the log entry {path} has format version {version}, and this outflow knows {VERSION} to \
@@ -149,7 +146,7 @@ impl Entry {
             )));
         }
         let entry: Entry =
-            serde_json::from_str(text).map_err(|e| corrupt(&format!("can't be read: {e}")))?;
+            serde_json::from_slice(content).map_err(|e| corrupt(&format!("can't be read: {e}")))?;
         if entry.seq != seq {
             return Err(corrupt(&format!("says that it is number {}", entry.seq)));
         }

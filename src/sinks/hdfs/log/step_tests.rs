@@ -711,6 +711,26 @@ fn a_move_takes_files_out_of_the_tree_before_it_is_done() {
 }
 
 #[test]
+fn a_folder_for_replaced_files_that_vanished_is_made_again() {
+    let mut bench = Bench::open();
+    bench.event(Event::Move(moved(10, 5, &["t/h=1/5"])));
+    bench.answer(Outcome::Done);
+    bench.answer(Outcome::Done);
+    let take = "rename /b/t/h=1/5 LOG/8-ID-me/replaced/2+5";
+    bench.table(vec![
+        (Outcome::Done, &[take]),
+        (Outcome::NotFound, &["list LOG/8-ID-me"]),
+        // Not the file is missing: it still stands in the tree.
+        (folders(&[]), &["mkdir LOG/8-ID-me/replaced"]),
+        (Outcome::Done, &[take]),
+        (
+            Outcome::Done,
+            &["rename LOG/8-ID-me/…2.json LOG/8-ID-me/…2.done"],
+        ),
+    ]);
+}
+
+#[test]
 fn who_opens_a_log_finishes_a_move_that_was_begun() {
     let begun = Entry {
         version: MOVED_VERSION,
