@@ -3,6 +3,7 @@
 #
 #   tests/mutants/run.sh              every mutant
 #   tests/mutants/run.sh NAME...      these
+#   tests/mutants/run.sh --some N     so many, others with each commit
 #
 # A patch lies in the folder of the test that has to catch it: simulation/, step_tables/ (those of the control
 # and the tracker), commit_log_model/, log_tables/ (those of the commit log), fuzz/; what stands before a dot in its
@@ -115,11 +116,18 @@ verdict() { # folder/name
     esac
 }
 
-if [ $# -gt 0 ]; then
+all() { (cd "$mutants" && printf '%s\n' */*.patch); }
+
+if [ "${1:-}" = --some ]; then
+    commit=$(git -C "$root" rev-parse HEAD 2>/dev/null || date +%j)
+    mapfile -t names < <(all | while read -r name; do
+        echo "$(echo "$commit $name" | sha1sum | cut -c 1-8) $name"
+    done | sort | head -n "$2" | cut -d ' ' -f 2 | sort)
+elif [ $# -gt 0 ]; then
     names=()
     for name in "$@"; do names+=("$(cd "$mutants" && echo */"${name#*/}".patch)"); done
 else
-    mapfile -t names < <(cd "$mutants" && echo */*.patch | tr ' ' '\n')
+    mapfile -t names < <(all)
 fi
 names=("${names[@]%.patch}")
 
