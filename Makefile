@@ -41,7 +41,7 @@ test: lint
 # A minute for each that reads what others send, and some of the mutants: others with each commit.
 beside:
 	OUTFLOW_FUZZ_SECONDS=60 $(CARGO) test --locked --test fuzz -- --nocapture
-	@tests/mutants/run.sh --some 8
+	@MUTANT_TIMEOUT=1500 tests/mutants/run.sh --some 8
 
 lint: setup
 	$(CARGO) fmt --all --check
