@@ -11,7 +11,7 @@ use testbed::{Outgoing, Producer};
 
 use super::{Turn, settings, turn};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn letter(topic: &str, partition: i32, offset: i64) -> Letter {
     Letter {
