@@ -194,6 +194,7 @@ impl<'a> Group<'a> {
             more += &format!("group_instance_id = \"{}-{member}\"\n", self.way.slug());
         }
         let state = self.dir.path().join(format!("state-{member}"));
+        std::fs::create_dir_all(&state).context("can't make a state folder")?;
         let text = format!(
             "name = \"bench\"\nworkers = 1\nmemory = \"64MiB\"\nstate_dir = {state:?}\n\
              [kafka]\nbootstrap_servers = \"{}\"\ntopics = [{}]\ngroup_id = \"{}\"\n{more}\n\
