@@ -43,6 +43,7 @@ find_missing() {
     need_command setpriv util-linux
     need_command setsid util-linux
     need_command git git
+    need_command patch patch
     need_command curl curl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     need_library openssl openssl/ssl.h libssl-dev
