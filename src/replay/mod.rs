@@ -262,7 +262,7 @@ impl Replay {
         seats: &mut BTreeMap<Slot, Seat>,
         tell: &mut dyn FnMut(&TopicPartition, Item, Fate),
     ) {
-        let (slot, epoch) = about(&answer);
+        let (slot, epoch) = answer.about();
         let Some(seat) = seats.get_mut(&slot).filter(|seat| seat.epoch == epoch) else {
             return;
         };
@@ -324,19 +324,5 @@ impl Replay {
             let why = health.reason.unwrap_or_default();
             tracing::warn!("the sink is waited for: {why}");
         }
-    }
-}
-
-fn about(answer: &Answer) -> (Slot, Epoch) {
-    match answer {
-        Answer::Opened { slot, epoch, .. }
-        | Answer::Acked { slot, epoch, .. }
-        | Answer::Refused { slot, epoch, .. }
-        | Answer::Pause { slot, epoch }
-        | Answer::Resume { slot, epoch }
-        | Answer::Rewind { slot, epoch, .. }
-        | Answer::Stopped { slot, epoch, .. }
-        | Answer::Fenced { slot, epoch, .. }
-        | Answer::Drained { slot, epoch } => (*slot, *epoch),
     }
 }

@@ -192,6 +192,23 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// Which partition it is about, and which assignment of it.
+    pub fn about(&self) -> (Slot, Epoch) {
+        match self {
+            Answer::Opened { slot, epoch, .. }
+            | Answer::Acked { slot, epoch, .. }
+            | Answer::Refused { slot, epoch, .. }
+            | Answer::Pause { slot, epoch }
+            | Answer::Resume { slot, epoch }
+            | Answer::Rewind { slot, epoch, .. }
+            | Answer::Stopped { slot, epoch, .. }
+            | Answer::Fenced { slot, epoch, .. }
+            | Answer::Drained { slot, epoch } => (*slot, *epoch),
+        }
+    }
+}
+
 /// Wakes the worker's loop from another thread, so that an answer isn't left lying until the next timeout.
 #[derive(Clone)]
 pub struct Waker(Arc<dyn Fn() + Send + Sync>);

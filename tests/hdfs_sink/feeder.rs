@@ -276,17 +276,7 @@ impl Feeder {
     }
 
     fn hear(&mut self, answer: Answer) {
-        let (slot, epoch) = match &answer {
-            Answer::Opened { slot, epoch, .. }
-            | Answer::Acked { slot, epoch, .. }
-            | Answer::Refused { slot, epoch, .. }
-            | Answer::Pause { slot, epoch }
-            | Answer::Resume { slot, epoch }
-            | Answer::Rewind { slot, epoch, .. }
-            | Answer::Stopped { slot, epoch, .. }
-            | Answer::Fenced { slot, epoch, .. }
-            | Answer::Drained { slot, epoch } => (*slot, *epoch),
-        };
+        let (slot, epoch) = answer.about();
         let partition = self.partitions.get_mut(&slot).unwrap();
         assert_eq!(partition.epoch, epoch, "an answer of a dead epoch");
         match answer {

@@ -302,20 +302,10 @@ impl Worker {
     /// Moves what is to be answered, but for assignments that are over.
     fn hand_over(&mut self, answers: &mut Vec<Answer>) {
         let partitions = &self.partitions;
-        let is_ours = |slot: Slot, epoch| {
+        let ours = |answer: &Answer| {
+            let (slot, epoch) = answer.about();
             let partition = partitions.get(slot.0).and_then(Option::as_ref);
             partition.is_some_and(|p| p.epoch == epoch)
-        };
-        let ours = |answer: &Answer| match answer {
-            Answer::Opened { slot, epoch, .. }
-            | Answer::Acked { slot, epoch, .. }
-            | Answer::Refused { slot, epoch, .. }
-            | Answer::Pause { slot, epoch }
-            | Answer::Resume { slot, epoch }
-            | Answer::Rewind { slot, epoch, .. }
-            | Answer::Stopped { slot, epoch, .. }
-            | Answer::Fenced { slot, epoch, .. }
-            | Answer::Drained { slot, epoch } => is_ours(*slot, *epoch),
         };
         answers.extend(self.answers.drain(..).filter(ours));
     }
