@@ -37,12 +37,7 @@ pub struct Options {
 
 /// Runs it and prints the figures.
 pub fn run(options: &Options) -> Result<()> {
-    let binary = match &options.outflow {
-        Some(binary) => binary.clone(),
-        None => std::env::current_exe()
-            .context("where am I?")?
-            .with_file_name("outflow"),
-    };
+    let binary = testbed::process::binary(options.outflow.as_deref())?;
     let kafka = Kafka::start(&KafkaOptions::default())?;
     kafka
         .client()

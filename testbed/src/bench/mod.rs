@@ -75,12 +75,7 @@ struct Row {
 
 /// Runs all of it and prints the tables.
 pub fn run(options: &Options) -> Result<()> {
-    let binary = match &options.outflow {
-        Some(binary) => binary.clone(),
-        None => std::env::current_exe()
-            .context("where am I?")?
-            .with_file_name("outflow"),
-    };
+    let binary = testbed::process::binary(options.outflow.as_deref())?;
     let began = Instant::now();
     let kafka = Kafka::start(&KafkaOptions {
         // As brokers come: joins are waited for.
