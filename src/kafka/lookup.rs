@@ -39,8 +39,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(2);
 /// How long leaders are believed while nothing fails.
 const BELIEVED: Duration = Duration::from_secs(30);
-/// An entry without an offset.
-const NO_OFFSET: i64 = -1001;
 
 /// What the worker's thread tells this one.
 enum Ask {
@@ -304,17 +302,14 @@ impl<C: ConsumerContext + 'static> Thread<C> {
             .filter_map(|t| self.described.get_key_value(t))
         {
             let partitions = 0..i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
-            asked.extend(
-                partitions.map(|n| Entry::new(TopicPartition::new(name.clone(), n), NO_OFFSET, -1)),
-            );
+            asked.extend(partitions.map(|n| Entry::asking(TopicPartition::new(name.clone(), n))));
         }
         if self.about.topics.is_pattern() && self.began_ms.is_none() {
             let others = self.about.topics.there();
             for (name, partitions) in others.filter(|(name, _)| !topics.contains(*name)) {
                 let name: Arc<str> = name.into();
                 asked.extend(
-                    (0..partitions)
-                        .map(|n| Entry::new(TopicPartition::new(name.clone(), n), NO_OFFSET, -1)),
+                    (0..partitions).map(|n| Entry::asking(TopicPartition::new(name.clone(), n))),
                 );
             }
         }

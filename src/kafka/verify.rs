@@ -157,10 +157,7 @@ pub(super) fn read_back<C: ConsumerContext>(
     partitions: Vec<TopicPartition>,
     timeout: Duration,
 ) -> ReadBack {
-    let asked: Vec<Entry> = partitions
-        .into_iter()
-        .map(|partition| Entry::new(partition, -1001, -1))
-        .collect();
+    let asked: Vec<Entry> = partitions.into_iter().map(Entry::asking).collect();
     match consumer.committed_offsets(list::to_native(&asked), timeout) {
         Ok(answered) => list::from_native(&answered)
             .into_iter()

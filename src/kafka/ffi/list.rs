@@ -22,6 +22,11 @@ pub(in crate::kafka) struct Entry {
 }
 
 impl Entry {
+    /// An entry without an offset: it is asked for.
+    pub fn asking(partition: TopicPartition) -> Self {
+        Entry::new(partition, -1001, -1)
+    }
+
     /// An entry without metadata.
     pub fn new(partition: TopicPartition, offset: i64, leader_epoch: i32) -> Self {
         Entry {

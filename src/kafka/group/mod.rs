@@ -357,10 +357,7 @@ impl GroupClient {
                 self.settings.group_id
             )
         };
-        let asked: Vec<Entry> = partitions
-            .iter()
-            .map(|partition| Entry::new(partition.clone(), -1001, -1))
-            .collect();
+        let asked: Vec<Entry> = partitions.iter().cloned().map(Entry::asking).collect();
         let answered = self
             .consumer
             .committed_offsets(list::to_native(&asked), TIMEOUT)

@@ -48,10 +48,7 @@ impl Memory {
     /// What was replayed of these partitions of the dead letter topic.
     pub fn read(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<i32, OffsetRuns>, Error> {
         let what = || format!("Kafka: the offsets of group {} can't be read", self.group);
-        let asked: Vec<Entry> = partitions
-            .iter()
-            .map(|partition| Entry::new(partition.clone(), -1001, -1))
-            .collect();
+        let asked: Vec<Entry> = partitions.iter().cloned().map(Entry::asking).collect();
         let answered = self
             .consumer
             .committed_offsets(list::to_native(&asked), TIMEOUT)
