@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use super::signals::Signals;
-use super::{Exit, fail, say};
+use super::{Exit, accept, fail};
 use crate::agent::{self, Farewell};
 use crate::config::load_agent;
 use crate::config::settings::AgentSettings;
@@ -19,15 +19,10 @@ use crate::logging;
 
 /// Runs the agent until a signal.
 pub fn run(file: &Path, flags: &[String]) -> Exit {
-    let outcome = match load_agent(file, flags, &Host) {
-        Ok(outcome) => outcome,
-        Err(problems) => {
-            say(&problems);
-            return Exit::Misused;
-        }
+    let settings = match accept(load_agent(file, flags, &Host)) {
+        Ok(loaded) => loaded.settings,
+        Err(exit) => return exit,
     };
-    say(&outcome.warnings);
-    let settings = outcome.loaded.settings;
     if let Err(error) = logging::start(&settings.log) {
         return fail(&error);
     }

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::problem::Problems;
 use crate::config::surroundings::Host;
-use crate::config::{self, keys::FileKind};
+use crate::config::{self, Outcome, keys::FileKind};
 
 /// How the process ended; `--help` tells the meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +197,7 @@ fn show(files: &Files) -> Exit {
 }
 
 /// The warnings about a file, and its effective configuration.
-fn shown<T>(outcome: config::Outcome<config::Loaded<T>>) -> (Problems, String) {
+fn shown<T>(outcome: Outcome<config::Loaded<T>>) -> (Problems, String) {
     let config::Loaded {
         file, effective, ..
     } = outcome.loaded;
@@ -230,6 +230,20 @@ fn by_kind(files: &[PathBuf]) -> ByKind {
 fn fail(error: &crate::error::Error) -> Exit {
     say(&format!("error: {error}\n"));
     Exit::Failed
+}
+
+/// The settings of a loaded file, or how to leave: says its mistakes and its warnings.
+fn accept<T>(loaded: Result<Outcome<T>, Problems>) -> Result<T, Exit> {
+    match loaded {
+        Ok(outcome) => {
+            say(&outcome.warnings);
+            Ok(outcome.loaded)
+        }
+        Err(problems) => {
+            say(&problems);
+            Err(Exit::Misused)
+        }
+    }
 }
 
 /// To standard output, as far as somebody reads it.

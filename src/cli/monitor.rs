@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use super::signals::Signals;
-use super::{Exit, fail, say};
+use super::{Exit, accept, fail};
 use crate::admin::{Observed, Server};
 use crate::config::load_monitor;
 use crate::config::settings::MonitorSettings;
@@ -19,15 +19,10 @@ use crate::status::SinkStatus;
 
 /// Watches clusters until a signal.
 pub fn run(file: &Path, flags: &[String]) -> Exit {
-    let outcome = match load_monitor(file, flags, &Host) {
-        Ok(outcome) => outcome,
-        Err(problems) => {
-            say(&problems);
-            return Exit::Misused;
-        }
+    let settings = match accept(load_monitor(file, flags, &Host)) {
+        Ok(loaded) => loaded.settings,
+        Err(exit) => return exit,
     };
-    say(&outcome.warnings);
-    let settings = outcome.loaded.settings;
     if let Err(error) = logging::start(&settings.log) {
         return fail(&error);
     }

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use tracing::{error, info, warn};
 
 use super::signals::Signals;
-use super::{Exit, fail, say};
+use super::{Exit, accept, fail};
 use crate::admin::{Observed, Server};
 use crate::config::settings::{AdminSettings, LagSettings, LogSettings, Settings};
 use crate::config::surroundings::Host;
@@ -26,25 +26,17 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// Runs sinks until a signal.
 pub fn run(files: &[PathBuf], flags: &[String]) -> Exit {
-    let outcome = match load_sinks(files, flags, &Host) {
-        Ok(outcome) => outcome,
-        Err(problems) => {
-            say(&problems);
-            return Exit::Misused;
-        }
+    let loaded = match accept(load_sinks(files, flags, &Host)) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
     };
-    say(&outcome.warnings);
-    let Some(process) = Process::of(&outcome.loaded) else {
+    let Some(process) = Process::of(&loaded) else {
         return Exit::Misused;
     };
     if let Err(error) = logging::start(&process.log) {
         return fail(&error);
     }
-    let settings = outcome
-        .loaded
-        .into_iter()
-        .map(|loaded| loaded.settings)
-        .collect();
+    let settings = loaded.into_iter().map(|loaded| loaded.settings).collect();
     process.run(settings).unwrap_or_else(|error| {
         error!("{error}");
         Exit::Failed

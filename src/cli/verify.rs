@@ -10,7 +10,7 @@ use serde_json::Value;
 use self::progress::Shown;
 use super::group::runtime;
 use super::table::Table;
-use super::{Exit, print, say};
+use super::{Exit, accept, print, say};
 use crate::config::load_sinks;
 use crate::config::surroundings::Host;
 use crate::kafka::group::target::{Selection, Target};
@@ -76,12 +76,11 @@ pub(super) fn verify(arguments: &Verify) -> Exit {
 
 fn verify_or_exit(arguments: &Verify) -> Result<Exit, Exit> {
     let selection = arguments.selection()?;
-    let outcome = load_sinks(&arguments.files.config, &arguments.files.set, &Host);
-    let outcome = outcome.map_err(|problems| {
-        say(&problems);
-        Exit::Misused
-    })?;
-    say(&outcome.warnings);
+    let loaded = accept(load_sinks(
+        &arguments.files.config,
+        &arguments.files.set,
+        &Host,
+    ))?;
     let options = Options {
         deep: arguments.deep,
         selection,
@@ -90,7 +89,7 @@ fn verify_or_exit(arguments: &Verify) -> Result<Exit, Exit> {
     let runtime = runtime().map_err(|_| Exit::Misused)?;
     let mut values = Vec::new();
     let mut verdicts = Vec::new();
-    for loaded in &outcome.loaded {
+    for loaded in &loaded {
         let mut progress = Shown::new(&loaded.settings.name, arguments.progress);
         let done = verify::verify(&loaded.settings, &options, &runtime, &mut progress);
         progress.end();

@@ -89,25 +89,16 @@ pub fn load_agent(
     flags: &[String],
     surroundings: &dyn Surroundings,
 ) -> Result<Outcome<Loaded<AgentSettings>>, Problems> {
-    let mut problems = Problems::default();
-    let files = [file.to_path_buf()];
-    let mut loaded = None;
-    for mut values in read_all(&files, flags, FileKind::Agent, surroundings, &mut problems) {
-        problems.0.append(&mut values.problems.0);
-        if let Some(merged) = &values.merged {
-            let (settings, derived) = validate::agent(merged, surroundings, &mut problems);
-            loaded = settings.map(|settings| Loaded {
-                file: values.file.clone(),
-                settings,
-                effective: Effective::new(FileKind::Agent, merged, &derived),
-            });
-        }
-    }
-    problems.sort();
-    match loaded {
-        Some(loaded) => finish(loaded, problems),
-        None => Err(problems),
-    }
+    load_one(
+        file,
+        flags,
+        FileKind::Agent,
+        surroundings,
+        |merged, _, problems| {
+            let (settings, derived) = validate::agent(merged, surroundings, problems);
+            (settings, Effective::new(FileKind::Agent, merged, &derived))
+        },
+    )
 }
 
 /// Loads the monitor's file.
@@ -116,19 +107,37 @@ pub fn load_monitor(
     flags: &[String],
     surroundings: &dyn Surroundings,
 ) -> Result<Outcome<Loaded<MonitorSettings>>, Problems> {
+    load_one(
+        file,
+        flags,
+        FileKind::Monitor,
+        surroundings,
+        |merged, clusters, problems| {
+            let (settings, derived) = validate::monitor(merged, clusters, surroundings, problems);
+            let mut effective = Effective::new(FileKind::Monitor, merged, &derived);
+            for cluster in clusters {
+                effective.add_cluster(Effective::new(FileKind::Cluster, cluster, &derived));
+            }
+            (settings, effective)
+        },
+    )
+}
+
+/// Loads the one file of a program that isn't a sink; `judge` is given its values, and those of its clusters.
+fn load_one<T>(
+    file: &Path,
+    flags: &[String],
+    kind: FileKind,
+    surroundings: &dyn Surroundings,
+    judge: impl Fn(&Values, &[Values], &mut Problems) -> (Option<T>, Effective),
+) -> Result<Outcome<Loaded<T>>, Problems> {
     let mut problems = Problems::default();
     let files = [file.to_path_buf()];
     let mut loaded = None;
-    let kind = FileKind::Monitor;
     for mut values in read_all(&files, flags, kind, surroundings, &mut problems) {
         problems.0.append(&mut values.problems.0);
         if let Some(merged) = &values.merged {
-            let (settings, derived) =
-                validate::monitor(merged, &values.clusters, surroundings, &mut problems);
-            let mut effective = Effective::new(kind, merged, &derived);
-            for cluster in &values.clusters {
-                effective.add_cluster(Effective::new(FileKind::Cluster, cluster, &derived));
-            }
+            let (settings, effective) = judge(merged, &values.clusters, &mut problems);
             loaded = settings.map(|settings| Loaded {
                 file: values.file.clone(),
                 settings,

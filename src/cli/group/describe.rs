@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::table::{Table, cell};
-use super::super::{Exit, print, say};
+use super::super::{Exit, accept, print};
 use super::plan::identity;
 use super::{failed, runtime};
 use crate::config::load_sinks;
@@ -33,14 +33,10 @@ struct Description<'a> {
 }
 
 pub(super) fn describe(files: &[PathBuf], flags: &[String], as_json: bool) -> Result<Exit, Exit> {
-    let outcome = load_sinks(files, flags, &Host).map_err(|problems| {
-        say(&problems);
-        Exit::Misused
-    })?;
-    say(&outcome.warnings);
+    let sinks = accept(load_sinks(files, flags, &Host))?;
     let mut values = Vec::new();
     let mut exit = Exit::Fine;
-    for loaded in &outcome.loaded {
+    for loaded in &sinks {
         let description = Description::of(&loaded.settings).map_err(|error| failed(&error))?;
         if let Some(Err(error)) = &description.logs {
             exit = failed(error);

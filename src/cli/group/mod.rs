@@ -14,7 +14,7 @@ pub(super) use self::plan::{Plan, Planned, settle};
 pub(super) use self::replays::refuse_to_double;
 pub(super) use self::reset::{CUT, OUTSIDE, finish};
 
-use super::{Exit, fail, say};
+use super::{Exit, accept, fail, say};
 use crate::config::load_sinks;
 use crate::config::settings::Settings;
 use crate::config::surroundings::Host;
@@ -105,13 +105,10 @@ pub(super) fn group(command: &GroupCommand) -> Exit {
 /// The settings of one sink.
 pub(super) fn load(file: &OneFile) -> Result<Settings, Exit> {
     let loaded = load_sinks(std::slice::from_ref(&file.config), &file.set, &Host);
-    let outcome = loaded.map_err(|problems| {
-        say(&problems);
-        Exit::Misused
-    })?;
-    say(&outcome.warnings);
-    let mut loaded = outcome.loaded.into_iter();
-    let settings = loaded.next().map(|loaded| loaded.settings);
+    let settings = accept(loaded)?
+        .into_iter()
+        .next()
+        .map(|loaded| loaded.settings);
     settings.ok_or(Exit::Misused)
 }
 
