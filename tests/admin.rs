@@ -84,6 +84,7 @@ fn running(name: &str) -> SinkStatus {
         health: SinkHealth::default(),
         workers: vec![worker],
         lag: Some(5),
+        totals: Default::default(),
         verdict: None,
     }
 }

@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
+use crate::journal::Journal;
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
@@ -23,7 +24,7 @@ use crate::pipeline::report::{Reporter, lock};
 use crate::pipeline::source::Source;
 use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
 use crate::sinks::Connector;
-use crate::status::{CircuitState, PartitionState, SinkHealth, SinkStatus, WorkerStatus};
+use crate::status::{CircuitState, PartitionState, SinkHealth, SinkStatus, Totals, WorkerStatus};
 
 /// How long to wait where only a command ends the wait.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -64,6 +65,7 @@ struct SinkHandle {
     plan: Plan,
     connector: Mutex<Option<Arc<dyn Connector>>>,
     workers: Vec<WorkerHandle>,
+    journal: Arc<Journal>,
 }
 
 struct WorkerHandle {
@@ -74,9 +76,14 @@ struct WorkerHandle {
 impl Supervisor {
     /// Starts every sink; never fails, since a sink that can't start is tried again for ever.
     pub fn start(plans: Vec<Plan>) -> Self {
+        Self::start_telling(plans, &Arc::default())
+    }
+
+    /// The same; what happens is told to `journal`.
+    pub fn start_telling(plans: Vec<Plan>, journal: &Arc<Journal>) -> Self {
         let sinks: Vec<_> = plans
             .into_iter()
-            .map(|plan| Arc::new(SinkHandle::new(plan)))
+            .map(|plan| Arc::new(SinkHandle::new(plan, journal.clone())))
             .collect();
         let threads = sinks.iter().flat_map(|sink| {
             (0..sink.workers.len()).filter_map(|worker| {
@@ -196,12 +203,13 @@ impl WorkerHandle {
 }
 
 impl SinkHandle {
-    fn new(plan: Plan) -> Self {
+    fn new(plan: Plan, journal: Arc<Journal>) -> Self {
         let workers = (0..plan.workers).map(WorkerHandle::new).collect();
         SinkHandle {
             plan,
             connector: Mutex::new(None),
             workers,
+            journal,
         }
     }
 
@@ -266,7 +274,7 @@ impl SinkHandle {
             status: self.workers[worker].status.clone(),
             mailbox: self.workers[worker].mailbox.clone(),
         };
-        let reporter = Reporter::new(plan.name.clone(), worker);
+        let reporter = Reporter::new(plan.name.clone(), worker).telling(self.journal.clone());
         Ok(Worker::new(parts, reporter, Instant::now()).run())
     }
 
@@ -299,10 +307,19 @@ impl SinkHandle {
             state,
             reason,
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),
+            totals: totals(&self.plan.metrics),
             verdict: None,
             health,
             workers,
         }
+    }
+}
+
+fn totals(metrics: &SinkMetrics) -> Totals {
+    Totals {
+        records: metrics.records.get(),
+        acked_records: metrics.acked_records.get(),
+        dead_letters: metrics.dead_letters.get(),
     }
 }
 

@@ -1,0 +1,435 @@
+//! What is worth saying between two looks at the sinks and groups. Pure: the time is told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::{Level, Place, Saying, Topic};
+use crate::status::{CircuitState, PartitionState, SinkStatus};
+
+/// So many of a sink's last lags are remembered, to know what is usual.
+const USUAL: usize = 60;
+/// So many partitions are named.
+const NAMED: usize = 3;
+
+/// A watched cluster, as it was seen.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterLook {
+    /// Its name.
+    pub name: String,
+    /// Whether its groups are judged.
+    pub is_ready: bool,
+    /// What is wrong.
+    pub trouble: Option<String>,
+    /// Whether a person must mend it.
+    pub needs_a_person: bool,
+    /// Its groups.
+    pub groups: Vec<GroupLook>,
+}
+
+/// A group, as it was judged.
+#[derive(Debug, Clone, Default)]
+pub struct GroupLook {
+    /// Its name.
+    pub name: String,
+    /// OK, WARN or ERR.
+    pub status: &'static str,
+    /// Why; names the partition.
+    pub reason: String,
+    /// Partitions that aren't OK: (topic, partition, verdict). May be cut off.
+    pub bad: Vec<(String, i32, &'static str)>,
+}
+
+/// How a group was when it was last told.
+#[derive(Debug, Clone)]
+struct Told {
+    status: &'static str,
+    since_ms: i64,
+    bad: BTreeMap<(String, i32), &'static str>,
+}
+
+#[derive(Debug, Default)]
+struct Sink {
+    state: String,
+    since_ms: i64,
+    quarantined: BTreeSet<(String, i32)>,
+    is_away: bool,
+    needs_a_person: bool,
+    away_since_ms: i64,
+    lags: VecDeque<i64>,
+    /// It was away, and hasn't read since what came meanwhile: since when it does.
+    catching_up_ms: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+struct Cluster {
+    is_ready: bool,
+    trouble: Option<String>,
+    groups: HashMap<String, Told>,
+}
+
+/// What was seen before.
+#[derive(Debug, Default)]
+pub struct Memory {
+    sinks: HashMap<String, Sink>,
+    clusters: HashMap<String, Cluster>,
+}
+
+impl Memory {
+    /// What is worth saying of this look. Remembers it.
+    pub fn look(
+        &mut self,
+        sinks: &[SinkStatus],
+        clusters: &[ClusterLook],
+        now_ms: i64,
+    ) -> Vec<Saying> {
+        let mut said = Vec::new();
+        for status in sinks {
+            let known = self.sinks.entry(status.name.clone()).or_default();
+            known.look(status, now_ms, &mut said);
+        }
+        for look in clusters {
+            let known = self.clusters.entry(look.name.clone()).or_default();
+            known.look_at_cluster(look, &mut said);
+            for group in &look.groups {
+                let of_sink = sinks.iter().find(|s| s.group.as_ref() == Some(&group.name));
+                // What an outage does to a group's lag was said with the outage.
+                let of_outage = of_sink
+                    .and_then(|sink| self.sinks.get(&sink.name))
+                    .is_some_and(|sink| sink.is_away || sink.catching_up_ms.is_some());
+                if !of_outage {
+                    let place = place_of(look, group, of_sink);
+                    known.look_at_group(group, place, now_ms, &mut said);
+                }
+            }
+            let names: BTreeSet<&str> = look.groups.iter().map(|g| &*g.name).collect();
+            known.groups.retain(|name, _| names.contains(&**name));
+        }
+        said
+    }
+
+    /// Since when a sink has been in its state (Unix milliseconds).
+    pub fn sink_since_ms(&self, sink: &str) -> Option<i64> {
+        let known = self.sinks.get(sink)?;
+        Some(match known.is_away {
+            true => known.away_since_ms,
+            false => known.since_ms,
+        })
+    }
+
+    /// Whether a sink reads what came while it was away.
+    pub fn is_catching_up(&self, sink: &str) -> bool {
+        let known = self.sinks.get(sink);
+        known.is_some_and(|sink| sink.catching_up_ms.is_some())
+    }
+
+    /// Since when a group has had its verdict (Unix milliseconds), as far as it was seen.
+    pub fn group_since_ms(&self, cluster: &str, group: &str, status: &str) -> Option<i64> {
+        let told = self.clusters.get(cluster)?.groups.get(group)?;
+        (told.status == status).then_some(told.since_ms)
+    }
+}
+
+impl Sink {
+    fn look(&mut self, status: &SinkStatus, now_ms: i64, said: &mut Vec<Saying>) {
+        self.look_at_circuit(status, now_ms, said);
+        self.look_at_lag(status, now_ms, said);
+        self.look_at_quarantine(status, said);
+        self.look_at_state(status, now_ms, said);
+    }
+
+    fn look_at_circuit(&mut self, status: &SinkStatus, now_ms: i64, said: &mut Vec<Saying>) {
+        let health = &status.health;
+        let is_away = health.circuit != CircuitState::Closed;
+        let server = server(status.kind);
+        let why = health.reason.as_deref().unwrap_or("no reason is known");
+        if is_away && (!self.is_away || health.needs_a_person != self.needs_a_person) {
+            let (level, text) = match health.needs_a_person {
+                true => (
+                    Level::Bad,
+                    format!(
+                        "{server} takes nothing, and that needs you: {why}. Records wait in Kafka"
+                    ),
+                ),
+                false => (
+                    Level::Warn,
+                    format!("{server} is away: {why}. Records wait in Kafka; it goes on by itself"),
+                ),
+            };
+            said.push(of_sink(status, Topic::OutageBegan, level, text));
+        }
+        if !is_away && self.is_away {
+            let lasted = duration(now_ms - self.away_since_ms);
+            let waiting = match status.lag {
+                Some(lag) if lag > 0 => format!("; {} records have waited", number(lag)),
+                _ => String::new(),
+            };
+            let text = format!("{server} is back after {lasted}{waiting}");
+            said.push(of_sink(status, Topic::OutageOver, Level::Good, text));
+            self.catching_up_ms = Some(now_ms);
+        }
+        if is_away {
+            self.away_since_ms = match self.is_away {
+                true => self.away_since_ms,
+                false if health.since_ms > 0 => health.since_ms.min(now_ms),
+                false => now_ms,
+            };
+            self.catching_up_ms = None;
+        }
+        (self.is_away, self.needs_a_person) = (is_away, health.needs_a_person);
+    }
+
+    /// Caught up is who has no more to read than before the outage.
+    fn look_at_lag(&mut self, status: &SinkStatus, now_ms: i64, said: &mut Vec<Saying>) {
+        let (Some(lag), false) = (status.lag, self.is_away) else {
+            return;
+        };
+        if let Some(back_ms) = self.catching_up_ms {
+            let usual = self.lags.iter().max().copied().unwrap_or(0);
+            let is_done = status
+                .verdict
+                .as_ref()
+                .is_some_and(|v| v.catch_up == "done");
+            if lag > usual && !is_done {
+                return;
+            }
+            self.catching_up_ms = None;
+            let (server, took) = (server(status.kind), duration(now_ms - back_ms));
+            let text = format!("caught up again, {took} after {server} came back");
+            said.push(of_sink(status, Topic::CaughtUp, Level::Good, text));
+        }
+        self.lags.push_back(lag);
+        if self.lags.len() > USUAL {
+            self.lags.pop_front();
+        }
+    }
+
+    /// A worker tells itself what it has quarantined.
+    fn look_at_quarantine(&mut self, status: &SinkStatus, said: &mut Vec<Saying>) {
+        let partitions = || status.workers.iter().flat_map(|w| &w.partitions);
+        let now: BTreeSet<_> = partitions()
+            .filter(|p| p.state == PartitionState::Quarantined)
+            .map(|p| (p.topic.clone(), p.partition))
+            .collect();
+        for (topic, partition) in self.quarantined.difference(&now) {
+            let is_held = partitions().any(|p| p.topic == *topic && p.partition == *partition);
+            if is_held {
+                let text = format!("{topic}[{partition}] isn't quarantined any more");
+                let mut saying = of_sink(status, Topic::Unquarantined, Level::Good, text);
+                saying.place.topic = Some(topic.as_str().into());
+                saying.place.partition = Some(*partition);
+                said.push(saying);
+            }
+        }
+        self.quarantined = now;
+    }
+
+    /// What neither the circuit, nor a quarantine, nor a worker says.
+    fn look_at_state(&mut self, status: &SinkStatus, now_ms: i64, said: &mut Vec<Saying>) {
+        if status.state == self.state {
+            return;
+        }
+        let name = &status.name;
+        let why = status.reason.as_ref().map(|why| format!(": {why}"));
+        let why = why.unwrap_or_default();
+        let saying = match (status.state.as_str(), self.state.as_str()) {
+            ("running", "starting" | "") => Some((Level::Info, format!("{name} runs"))),
+            ("running", "restarting" | "fenced" | "paused") => {
+                Some((Level::Good, format!("{name} runs again")))
+            }
+            ("restarting", _) => Some((Level::Warn, format!("a worker is being restarted{why}"))),
+            ("fenced", _) => Some((Level::Bad, format!("{name} stays out{why}"))),
+            ("stopped", _) => Some((Level::Info, format!("{name} has stopped{why}"))),
+            ("paused", _) => Some((Level::Info, format!("{name} is paused{why}"))),
+            _ => None,
+        };
+        said.extend(saying.map(|(level, text)| of_sink(status, Topic::State, level, text)));
+        self.state.clone_from(&status.state);
+        self.since_ms = now_ms;
+    }
+}
+
+impl Cluster {
+    fn look_at_cluster(&mut self, look: &ClusterLook, said: &mut Vec<Saying>) {
+        let mut say = |level, text| {
+            said.push(Saying {
+                about: Topic::Cluster,
+                level,
+                place: Place {
+                    cluster: Some(look.name.as_str().into()),
+                    ..Place::default()
+                },
+                text,
+            });
+        };
+        match (&look.trouble, &self.trouble) {
+            (Some(what), before) if before.as_ref() != Some(what) => {
+                let level = match look.needs_a_person {
+                    true => Level::Bad,
+                    false => Level::Warn,
+                };
+                say(level, format!("cluster {}: {what}", look.name));
+            }
+            (None, Some(_)) => say(
+                Level::Good,
+                format!("cluster {}: Kafka is well again", look.name),
+            ),
+            _ => {}
+        }
+        if look.is_ready && !self.is_ready {
+            let num = look.groups.len();
+            let text = format!(
+                "groups of cluster {} are judged from now on ({num})",
+                look.name
+            );
+            say(Level::Info, text);
+        }
+        self.trouble.clone_from(&look.trouble);
+        self.is_ready = look.is_ready;
+    }
+
+    fn look_at_group(
+        &mut self,
+        group: &GroupLook,
+        place: Place,
+        now_ms: i64,
+        said: &mut Vec<Saying>,
+    ) {
+        let bad: BTreeMap<_, _> = group
+            .bad
+            .iter()
+            .map(|(topic, partition, status)| ((topic.clone(), *partition), *status))
+            .collect();
+        let mut say = |level, text| {
+            said.push(Saying {
+                about: Topic::Verdict,
+                level,
+                place: place.clone(),
+                text,
+            });
+        };
+        let name = &group.name;
+        let before = self.groups.get(name);
+        let changed = before.is_none_or(|told| told.status != group.status);
+        let since_ms = match before {
+            Some(told) if !changed => told.since_ms,
+            _ => now_ms,
+        };
+        match (changed, before) {
+            (true, None) if group.status == "OK" => {}
+            (true, None) => say(
+                level(group.status),
+                format!("group {name} is {}: {}", group.status, group.reason),
+            ),
+            (true, Some(told)) if group.status == "OK" => {
+                let lasted = duration(now_ms - told.since_ms);
+                let was = told.status;
+                say(
+                    Level::Good,
+                    format!("group {name} is OK again; it was {was} for {lasted}"),
+                );
+            }
+            (true, Some(told)) => say(
+                level(group.status),
+                format!(
+                    "group {name}: {} → {}; {}",
+                    told.status, group.status, group.reason
+                ),
+            ),
+            (false, Some(told)) => {
+                let is_new = |(id, status): &(_, &&str)| told.bad.get(*id) != Some(*status);
+                let more: Vec<_> = bad.iter().filter(is_new).collect();
+                if let Some((_, status)) = more.first() {
+                    let ids: Vec<_> = more.iter().map(|(id, _)| *id).collect();
+                    let text = format!("group {name}: now {} is {status}", named(&ids));
+                    say(level(group.status), text);
+                }
+            }
+            (false, None) => {}
+        }
+        let told = Told {
+            status: group.status,
+            since_ms,
+            bad,
+        };
+        self.groups.insert(name.clone(), told);
+    }
+}
+
+fn place_of(cluster: &ClusterLook, group: &GroupLook, sink: Option<&SinkStatus>) -> Place {
+    Place {
+        sink: sink.map(|sink| Arc::from(sink.name.as_str())),
+        cluster: Some(cluster.name.as_str().into()),
+        group: Some(group.name.as_str().into()),
+        ..Place::default()
+    }
+}
+
+fn of_sink(status: &SinkStatus, about: Topic, level: Level, text: String) -> Saying {
+    Saying {
+        about,
+        level,
+        place: Place::sink(&status.name),
+        text,
+    }
+}
+
+fn level(status: &str) -> Level {
+    match status {
+        "OK" => Level::Good,
+        "WARN" => Level::Warn,
+        _ => Level::Bad,
+    }
+}
+
+/// Some partitions by name, the others by number.
+fn named(ids: &[&(String, i32)]) -> String {
+    let shown = ids.iter().take(NAMED);
+    let mut text = shown
+        .map(|(topic, partition)| format!("{topic}[{partition}]"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if ids.len() > NAMED {
+        text.push_str(&format!(" and {} more", ids.len() - NAMED));
+    }
+    text
+}
+
+/// What a sink writes to.
+pub fn server(kind: &str) -> &str {
+    match kind {
+        "elasticsearch" => "Elasticsearch",
+        "hdfs" => "HDFS",
+        other => other,
+    }
+}
+
+/// 5,233.
+pub fn number(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    match number < 0 {
+        true => format!("-{text}"),
+        false => text,
+    }
+}
+
+/// 8 s, 3 min 20 s, 5 h 2 min.
+pub fn duration(ms: i64) -> String {
+    let seconds = ms.max(0) / 1_000;
+    let (minutes, hours) = (seconds / 60, seconds / 3_600);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min {} s", seconds % 60),
+        _ => format!("{hours} h {} min", minutes % 60),
+    }
+}
+
+#[cfg(test)]
+#[path = "changes_tests.rs"]
+mod tests;
