@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Level, Place, Saying, Topic};
-use crate::status::{CircuitState, PartitionState, SinkStatus};
+use crate::status::{CircuitState, PartitionState, SinkStatus, Verdict};
 
 /// So many of a sink's last lags are remembered, to know what is usual.
 const USUAL: usize = 60;
+/// Records that are left and younger than this are what has just come (milliseconds).
+const FRESH_MS: u64 = 3_000;
 /// So many partitions are named.
 const NAMED: usize = 3;
 
@@ -178,17 +180,14 @@ impl Sink {
         (self.is_away, self.needs_a_person) = (is_away, health.needs_a_person);
     }
 
-    /// Caught up is who has no more to read than before the outage.
+    /// Caught up is who has no more to read than before the outage, or nothing but what has just come.
     fn look_at_lag(&mut self, status: &SinkStatus, now_ms: i64, said: &mut Vec<Saying>) {
         let (Some(lag), false) = (status.lag, self.is_away) else {
             return;
         };
         if let Some(back_ms) = self.catching_up_ms {
             let usual = self.lags.iter().max().copied().unwrap_or(0);
-            let is_done = status
-                .verdict
-                .as_ref()
-                .is_some_and(|v| v.catch_up == "done");
+            let is_done = status.verdict.as_ref().is_some_and(is_up_to_date);
             if lag > usual && !is_done {
                 return;
             }
@@ -392,6 +391,12 @@ fn named(ids: &[&(String, i32)]) -> String {
         text.push_str(&format!(" and {} more", ids.len() - NAMED));
     }
     text
+}
+
+/// Whether all is read, or what isn't is a moment old.
+fn is_up_to_date(verdict: &Verdict) -> bool {
+    let is_fresh = verdict.time_lag_ms.is_some_and(|ms| ms < FRESH_MS);
+    verdict.catch_up == "done" || (is_fresh && !verdict.time_lag_is_more)
 }
 
 /// What a sink writes to.

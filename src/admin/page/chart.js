@@ -107,7 +107,7 @@ export function timeLine(samples, marks, width, now) {
     spells(shown, x, top, rateFloor - top, now),
     svg('text', { class: 'title', x: left, y: 12 }, 'Lag, records'),
     svg('text', { class: 'title', x: left, y: lagFloor + gap - 8 }, 'Read a second'),
-    svg('text', { class: 'title made', x: left + 100, y: lagFloor + gap - 8 }, 'written a second'),
+    svg('text', { class: 'title made', x: left + 112, y: lagFloor + gap - 8 }, 'written a second'),
     label(0, '0', lagY), label(mostLag / 2, count(mostLag / 2), lagY), label(mostLag, count(mostLag), lagY),
     label(0, '0', rateY), label(mostRate, count(mostRate), rateY),
     svg('path', { class: 'lag-area', d: area(lagPoints, lagFloor) }),

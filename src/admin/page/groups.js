@@ -12,7 +12,7 @@ const SHOWN = 50;
 const rank = { bad: 2, waiting: 1, good: 0 };
 
 const columns = [
-  ['Group', ''], ['Verdict', ''], ['Lag', 'num'], ['Behind by', 'num wide'], ['Read', 'num wide'], ['Written', 'num wide'], ['Caught up in', 'wide'],
+  ['Group', ''], ['Verdict', ''], ['Lag', 'num'], ['Behind by', 'num wide'], ['Read', 'num wide'], ['Written', 'num wide'], ['Caught up', 'wide'],
 ];
 
 export class GroupList {
@@ -34,7 +34,9 @@ export class GroupList {
       this.more);
   }
 
-  update(groups, leftOut, severalClusters, now) {
+  /** `sinkOf(group)`: the summary of the sink whose group it is. */
+  update(groups, leftOut, severalClusters, now, sinkOf) {
+    this.sinkOf = sinkOf;
     this.groups = groups; this.leftOut = leftOut; this.severalClusters = severalClusters; this.now = now;
     this.redraw();
   }
@@ -62,7 +64,9 @@ export class GroupList {
     const [, state, ...cells] = row.children;
     const level = levels[group.status] ?? 'quiet';
     setPill(state.firstChild, level, group.status);
-    setText(state.lastChild, level !== 'good' && group.since_ms ? `for ${duration(this.now - group.since_ms)}` : '');
+    const sink = this.sinkOf(group);
+    const since = level !== 'good' && group.since_ms ? `for ${duration(this.now - group.since_ms)}` : '';
+    setText(state.lastChild, sink && sink.level !== 'good' ? `its sink: ${sink.word.toLowerCase()}` : since);
     setAttribute(row, 'title', group.reason);
     const values = [count(group.lag), behind(group), perSecond(group.consumed_per_s), perSecond(group.produced_per_s), catchUp(group)];
     cells.forEach((cell, place) => setText(cell, values[place]));

@@ -2,7 +2,7 @@
 
 import { byId, el, keyed, pill, setAttribute, setPill, setText } from './dom.js';
 import { Stream, Unauthorised, ask, askForToken } from './live.js';
-import { SinkCard, actions, updateAbout } from './sinks.js';
+import { SinkCard, actions, sinkPath, updateAbout } from './sinks.js';
 import { GroupList, groupKey } from './groups.js';
 import { PartitionTable } from './table.js';
 import { PartitionPanel } from './partition.js';
@@ -78,6 +78,7 @@ const stream = new Stream((event, data) => hear[event]?.(data), (state, words) =
   setAttribute(byId('main'), 'data-stale', state === 'off' && known.heardAt > 0);
 });
 
+const sinkOf = (group) => (group.sink ? known.sinks.get(group.sink) : undefined);
 const samplesOf = (key) => known.samples.get(key) ?? [];
 
 /** Asks a person, then the server; shows what the server says against it. */
@@ -139,7 +140,7 @@ class Overview {
     const troubled = known.clusters.filter((c) => c.trouble || !c.is_ready);
     this.clusters.hidden = troubled.length === 0;
     this.clusters.replaceChildren(...troubled.map((c) => el('li', {}, `Cluster ${c.cluster}: ${c.trouble ?? 'what groups have committed is being read'}`)));
-    this.groups.update([...known.groups.values()], known.groupsLeftOut, known.clusters.length > 1, now());
+    this.groups.update([...known.groups.values()], known.groupsLeftOut, known.clusters.length > 1, now(), sinkOf);
   }
 }
 
@@ -190,7 +191,10 @@ class SinkView extends Detail {
     this.query = `?sink=${encodeURIComponent(name)}`;
     this.card = new SinkCard(name, actOnSink);
     this.about = el('dl', { class: 'about-sink' });
-    this.top.append(el('h2', {}, `Sink ${name}`), this.card.node, el('details', { class: 'card' }, el('summary', {}, 'Workers, and what the sink tells of itself'), this.about));
+    this.card.title.replaceWith('How it stands');
+    this.card.node.setAttribute('aria-labelledby', 'view-title');
+    this.top.append(el('h2', { id: 'view-title' }, `Sink ${name}`), this.card.node);
+    this.node.append(el('details', { class: 'card' }, el('summary', {}, 'Workers, and what the sink tells of itself'), this.about));
     this.isMine = (entry) => entry.sink === name || entry.about === 'process';
     journal.show(this.isMine, `What happened to ${name}`);
   }
@@ -231,9 +235,10 @@ class GroupView extends Detail {
     this.since = el('span', { class: 'since' });
     this.why = el('p', { class: 'why' });
     this.meaning = el('p', { class: 'meaning' });
+    this.sink = el('p', { class: 'meaning', hidden: true });
     this.figures = el('dl', { class: 'figures' });
     this.top.append(el('h2', {}, `Group ${group}`), el('section', { class: 'card', 'aria-label': 'How it is judged' },
-      el('div', { class: 'card-head' }, el('h3', {}, `Cluster ${cluster}`), el('span', { class: 'state' }, this.pill, this.since)), this.why, this.meaning, this.figures));
+      el('div', { class: 'card-head' }, el('h3', {}, `Cluster ${cluster}`), el('span', { class: 'state' }, this.pill, this.since)), this.why, this.meaning, this.sink, this.figures));
     this.isMine = (entry) => (entry.cluster === cluster && entry.group === group) || entry.about === 'process' || entry.about === 'cluster';
     journal.show(this.isMine, `What happened to ${group}`);
   }
@@ -250,7 +255,10 @@ class GroupView extends Detail {
       setText(this.why, group.reason);
       const [means, look] = meanings[group.status] ?? ['', null];
       setText(this.meaning, means + (look ? ` Look first at: ${look}` : ''));
-      const figures = [['Lag', count(group.lag)], ['Behind by', behind(group)], ['Read', perSecond(group.consumed_per_s)], ['Written', perSecond(group.produced_per_s)], ['Caught up in', catchUp(group)], ['Partitions', count(group.num_partitions)], ['Not OK', count(group.num_bad)]];
+      const sink = sinkOf(group);
+      this.sink.hidden = !sink;
+      if (sink) this.sink.replaceChildren('It is the group of the sink ', el('a', { href: sinkPath(sink.name) }, sink.name), `, here: ${sink.word.toLowerCase()}.`);
+      const figures = [['Lag', count(group.lag)], ['Behind by', behind(group)], ['Read', perSecond(group.consumed_per_s)], ['Written', perSecond(group.produced_per_s)], ['Caught up', catchUp(group)], ['Partitions', count(group.num_partitions)], ['Not OK', count(group.num_bad)]];
       const text = JSON.stringify(figures);
       if (this.shown !== text) {
         this.shown = text;

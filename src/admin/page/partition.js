@@ -60,7 +60,7 @@ export class PartitionPanel {
       ? 'It stands still, and its records wait in Kafka. Mend what is said here, then release it.'
       : [state, means, look && `Look first at: ${look}`].filter(Boolean).join(' '));
     this.button.hidden = row.state !== 'quarantined';
-    const figures = [['Lag', count(row.lag)], ['Behind by', behind(row.verdict)], ['Read', perSecond(row.verdict?.consumed_per_s)], ['Written', perSecond(row.verdict?.produced_per_s)], ['Caught up in', catchUp(row.verdict)], ['Committed', count(row.committed)], ['Log end', count(row.log_end)]];
+    const figures = [['Lag', count(row.lag)], ['Behind by', behind(row.verdict)], ['Read', perSecond(row.verdict?.consumed_per_s)], ['Written', perSecond(row.verdict?.produced_per_s)], ['Caught up', catchUp(row.verdict)], ['Committed', count(row.committed)], ['Log end', count(row.log_end)]];
     this.figures.replaceChildren(...figures.map(([name, value]) => el('div', { class: 'figure' }, el('dt', {}, name), el('dd', {}, value))));
     this.#ask(row);
   }

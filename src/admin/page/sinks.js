@@ -27,7 +27,7 @@ export class SinkCard {
       lag: figure('Lag', 'Records that are left to read'),
       behind: figure('Behind by', 'How old the oldest unread record is'),
       rate: figure('Throughput', 'Records taken from Kafka, over the last ten seconds'),
-      catchUp: figure('Caught up in', 'At the paces of the last while'),
+      catchUp: figure('Caught up', 'When all that is there will have been read, at the paces of the last while'),
     };
     this.spark = el('div', { class: 'spark' });
     this.facts = {
@@ -54,6 +54,7 @@ export class SinkCard {
   update(sink, samples, now) {
     setAttribute(this.node, 'data-level', sink.level);
     setText(this.kind, sink.kind);
+    this.kind.hidden = sink.kind === sink.name;
     setPill(this.pill, sink.level, sink.word);
     setText(this.since, sink.since_ms ? `for ${duration(now - sink.since_ms)}` : '');
     setAttribute(this.since, 'title', sink.since_ms ? `since ${clock(sink.since_ms)}` : null);

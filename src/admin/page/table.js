@@ -37,7 +37,7 @@ const columns = [
   ['Behind by', 'num wide', (r) => behind(r.verdict), descending((r) => r.verdict?.time_lag_ms), 'How old the oldest unread record is'],
   ['Read', 'num wide', (r) => perSecond(r.verdict?.consumed_per_s), descending((r) => r.verdict?.consumed_per_s), 'Offsets committed a second'],
   ['Written', 'num wide', (r) => perSecond(r.verdict?.produced_per_s), descending((r) => r.verdict?.produced_per_s), 'Offsets appended to the log a second'],
-  ['Caught up in', 'wide', (r) => catchUp(r.verdict), descending(catchUpRank), 'At the paces of the last while'],
+  ['Caught up', 'wide', (r) => catchUp(r.verdict), descending(catchUpRank), 'At the paces of the last while'],
   ['Committed', 'num wider', (r) => count(r.committed), descending((r) => r.committed), 'The committed offset'],
   ['Log end', 'num wider', (r) => count(r.log_end), descending((r) => r.log_end), 'Where the log ends'],
   ['Owner', 'wider', (r) => r.owner ?? (r.worker === undefined ? '–' : `worker ${r.worker}`), (a, b) => String(a.owner ?? a.worker).localeCompare(String(b.owner ?? b.worker)) || byName(a, b), 'Who reads it'],

@@ -45,8 +45,8 @@ export function behind(verdict) {
 export function catchUp(verdict) {
   if (!verdict) return '–';
   switch (verdict.catch_up) {
-    case 'done': return 'caught up';
-    case 'in_seconds': return `about ${duration(Math.max(1, verdict.catch_up_s) * 1000)}`;
+    case 'done': return 'now';
+    case 'in_seconds': return `in about ${duration(Math.max(1, verdict.catch_up_s) * 1000)}`;
     case 'never': return 'not at this pace';
     default: return '–';
   }
