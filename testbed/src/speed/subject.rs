@@ -38,7 +38,7 @@ impl Subject {
         let mut text = format!(
             "name = \"bench\"\nworkers = 1\nshutdown_timeout = \"60s\"\n\n[kafka]\n\
              bootstrap_servers = \"{}\"\ntopics = [\"{topic}\"]\ngroup_id = \"{group}\"\n\n\
-             [rejected]\npolicy = \"stop\"\n\n[admin]\nlisten = \"{admin}\"\n\n",
+             [rejected]\npolicy = \"quarantine\"\n\n[admin]\nlisten = \"{admin}\"\n\n",
             bench.kafka.bootstrap()
         );
         let _ = match into {
