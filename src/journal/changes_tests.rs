@@ -196,6 +196,7 @@ fn a_partition_that_is_released_is_told_and_one_that_went_elsewhere_isnt() {
             lag: None,
             acked_timestamp_ms: None,
             commit_mismatch: None,
+            needs_a_person: false,
             verdict: None,
         };
         let worker = WorkerStatus {

@@ -8,5 +8,6 @@ pub mod mailbox;
 pub mod report;
 mod sayings;
 pub mod source;
+mod summary;
 pub mod supervisor;
 pub mod worker;

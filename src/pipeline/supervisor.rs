@@ -22,9 +22,10 @@ use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::mailbox::{Command, Mailbox};
 use crate::pipeline::report::{Reporter, lock};
 use crate::pipeline::source::Source;
+use crate::pipeline::summary::sum_up;
 use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
 use crate::sinks::Connector;
-use crate::status::{CircuitState, PartitionState, SinkHealth, SinkStatus, Totals, WorkerStatus};
+use crate::status::{SinkStatus, Totals, WorkerStatus};
 
 /// How long to wait where only a command ends the wait.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -322,35 +323,6 @@ fn totals(metrics: &SinkMetrics) -> Totals {
         dead_letters: metrics.dead_letters.get(),
     }
 }
-
-/// One word for a sink, and why: the worst that a person must know first.
-fn sum_up(health: &SinkHealth, workers: &[WorkerStatus]) -> (String, Option<String>) {
-    let mut partitions = workers.iter().flat_map(|worker| &worker.partitions);
-    let stuck = partitions.find(|partition| partition.state == PartitionState::Quarantined);
-    let in_state = |state: &str| workers.iter().find(|worker| worker.state == state);
-    let (state, reason) = if let Some(partition) = stuck {
-        ("stuck", partition.reason.clone())
-    } else if health.circuit != CircuitState::Closed {
-        ("waiting", health.reason.clone())
-    } else if let Some(worker) = in_state("fenced") {
-        ("fenced", worker.reason.clone())
-    } else if let Some(worker) = in_state("restarting") {
-        ("restarting", worker.reason.clone())
-    } else if let Some(worker) = workers.iter().find(|worker| worker.kafka_error.is_some()) {
-        ("waiting", worker.kafka_error.clone())
-    } else if in_state("running").or(in_state("idle")).is_some() {
-        (
-            "running",
-            workers.iter().find_map(|worker| worker.reason.clone()),
-        )
-    } else if in_state("starting").is_some() {
-        ("starting", None)
-    } else {
-        ("stopped", None)
-    };
-    (state.to_owned(), reason)
-}
-
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

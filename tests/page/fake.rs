@@ -59,11 +59,6 @@ impl Fake {
     pub fn change(&self, how: impl FnOnce(&mut SinkStatus)) {
         how(&mut self.sinks.lock().unwrap()[0]);
     }
-
-    /// Changes what is known of the cluster.
-    pub fn store(&self, how: impl FnOnce(&mut Store)) {
-        how(&mut self.clusters[0].store());
-    }
 }
 
 impl Observed for Fake {
@@ -126,6 +121,7 @@ pub fn partition(topic: &str, number: i32) -> PartitionStatus {
         lag: Some(10),
         acked_timestamp_ms: None,
         commit_mismatch: None,
+        needs_a_person: false,
         num_commits: 1,
         verdict: None,
     }

@@ -75,6 +75,7 @@ fn stuck(name: &str) -> SinkStatus {
         lag: None,
         acked_timestamp_ms: None,
         commit_mismatch: None,
+        needs_a_person: false,
         verdict: None,
     };
     let worker = WorkerStatus {

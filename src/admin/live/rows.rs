@@ -21,6 +21,9 @@ struct Row<'a> {
     state: Option<PartitionState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    /// Whether it stands still until a person acts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    needs_a_person: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<usize>,
     /// The member that has it, if it is watched from outside.
@@ -49,6 +52,7 @@ pub(super) fn of_sink(status: &SinkStatus) -> Rows {
         topic: &p.topic,
         partition: p.partition,
         state: Some(p.state),
+        needs_a_person: p.needs_a_person,
         why: p.reason.as_deref().or(p.commit_mismatch.as_deref()),
         worker: Some(worker),
         owner: None,

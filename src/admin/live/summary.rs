@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::headline::Level;
 use super::history::{Rates, brief};
 use crate::journal::changes::server;
-use crate::status::{CircuitState, PartitionState, SinkStatus, Verdict, WorkerStatus};
+use crate::status::{
+    CircuitState, PartitionState, PartitionStatus, SinkStatus, Verdict, WorkerStatus,
+};
 
 /// A sink, as its card shows it.
 #[derive(Debug, Serialize)]
@@ -100,13 +102,16 @@ fn standing(status: &SinkStatus, is_catching_up: bool) -> (Level, String, Option
     let (server, health) = (server(status.kind), &status.health);
     let is_away = health.circuit != CircuitState::Closed;
     let needs_kafka = || status.workers.iter().any(|w| w.kafka_needs_a_person);
+    let has_no_kafka = || status.workers.iter().any(|w| w.kafka_error.is_some());
     let why = status.reason.clone();
     let (level, word) = match status.state.as_str() {
         "stuck" => return (Level::Bad, "Needs you".to_owned(), stuck(status)),
         "waiting" if is_away && health.needs_a_person => (Level::Bad, "Needs you".to_owned()),
         "waiting" if is_away => (Level::Waiting, format!("Waiting for {server}")),
         "waiting" if needs_kafka() => (Level::Bad, "Needs you".to_owned()),
-        "waiting" => (Level::Waiting, "Waiting for Kafka".to_owned()),
+        "waiting" if has_no_kafka() => (Level::Waiting, "Waiting for Kafka".to_owned()),
+        "waiting" if needs_a_person(status) => (Level::Bad, "Needs you".to_owned()),
+        "waiting" => (Level::Waiting, format!("Waiting for {server}")),
         "fenced" => (Level::Bad, "Stays out".to_owned()),
         "restarting" => (Level::Waiting, "Restarting".to_owned()),
         "starting" => (Level::Quiet, "Starting".to_owned()),
@@ -124,6 +129,13 @@ fn running(status: &SinkStatus, is_catching_up: bool) -> (Level, String, Option<
             let why = format!("{} is back; what has waited is read", server(status.kind));
             return (Level::Busy, "Catching up".to_owned(), Some(why));
         }
+        _ if needs_a_person(status) => {
+            return (Level::Bad, "Needs you".to_owned(), status.reason.clone());
+        }
+        _ if partitions(status).any(is_held_up) => {
+            let why = status.reason.clone();
+            return (Level::Waiting, "Partly waiting".to_owned(), why);
+        }
         "WARN" => (Level::Waiting, "Falling behind"),
         "OK" => return (Level::Good, "Working".to_owned(), status.reason.clone()),
         _ => (Level::Bad, "Not getting on"),
@@ -132,10 +144,22 @@ fn running(status: &SinkStatus, is_catching_up: bool) -> (Level, String, Option<
     (level, word.to_owned(), why)
 }
 
+fn partitions(status: &SinkStatus) -> impl Iterator<Item = &PartitionStatus> {
+    status.workers.iter().flat_map(|worker| &worker.partitions)
+}
+
+/// It waits for something of the sink's, which its reason names, and not for its turn.
+fn is_held_up(partition: &PartitionStatus) -> bool {
+    partition.state == PartitionState::Waiting && partition.reason.is_some()
+}
+
+fn needs_a_person(status: &SinkStatus) -> bool {
+    partitions(status).any(|partition| partition.needs_a_person)
+}
+
 /// Which partition is quarantined, and why.
 fn stuck(status: &SinkStatus) -> Option<String> {
-    let partitions = status.workers.iter().flat_map(|w| &w.partitions);
-    let mut stuck = partitions.filter(|p| p.state == PartitionState::Quarantined);
+    let mut stuck = partitions(status).filter(|p| p.state == PartitionState::Quarantined);
     let first = stuck.next()?;
     let reason = first.reason.as_deref().unwrap_or("no reason is known");
     let more = match stuck.count() {

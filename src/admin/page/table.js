@@ -13,6 +13,8 @@ const ranks = { bad: 4, waiting: 3, busy: 2, quiet: 1, good: 0 };
 
 /** Level and word of a row: what the sink does with it goes before how its lag is judged. */
 export function standing(row) {
+  if (row.needs_a_person && row.state !== 'quarantined') return ['bad', 'Needs you'];
+  if (row.state === 'waiting' && row.why) return ['waiting', 'Waiting'];
   const state = row.state && row.state !== 'running' ? states[row.state] : null;
   if (state && state[0] !== 'quiet') return [state[0], state[1]];
   const status = row.verdict?.status;
@@ -25,7 +27,7 @@ export const nameOf = (row) => `${row.topic}[${row.partition}]`;
 export const rowKey = (row) => JSON.stringify([row.topic, row.partition]);
 
 const byName = (a, b) => (a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : a.partition - b.partition);
-const worst = (a, b) => ranks[standing(b)[0]] - ranks[standing(a)[0]] || (b.lag ?? -1) - (a.lag ?? -1) || byName(a, b);
+const worst = (a, b) => ranks[b.is[0]] - ranks[a.is[0]] || (b.lag ?? -1) - (a.lag ?? -1) || byName(a, b);
 const descending = (of) => (a, b) => (of(b) ?? -1) - (of(a) ?? -1) || byName(a, b);
 const catchUpRank = (row) => ({ never: Infinity, in_seconds: row.verdict?.catch_up_s, done: 0 }[row.verdict?.catch_up]);
 
@@ -80,7 +82,7 @@ export class PartitionTable {
     if (whole) this.#rows.clear();
     const before = this.#rows.size;
     gone.forEach((key) => this.#rows.delete(key));
-    changed.forEach((row) => this.#rows.set(rowKey(row), row));
+    changed.forEach((row) => { row.is = standing(row); row.key = rowKey(row); this.#rows.set(row.key, row); });
     this.#isStale = true;
     if (whole || gone.length || this.#rows.size !== before) this.#sortedAt = 0;
     this.#leftOut = leftOut;
@@ -92,7 +94,7 @@ export class PartitionTable {
   redraw() {
     const isCalm = performance.now() - this.#sortedAt < CALM_MS || (this.#sortedAt > 0 && this.scroll.matches(':hover'));
     if (this.#isStale && !isCalm) this.#order();
-    else this.#sorted = this.#sorted.map((row) => this.#rows.get(rowKey(row))).filter(Boolean);
+    else this.#sorted = this.#sorted.map((row) => this.#rows.get(row.key)).filter(Boolean);
     this.#draw();
   }
 
@@ -105,8 +107,8 @@ export class PartitionTable {
 
   #order() {
     const text = this.filter.value.trim().toLowerCase();
-    const isWanted = (row) => (!this.bad.checked || ranks[standing(row)[0]] > 1)
-      && (text === '' || `${nameOf(row)} ${row.owner ?? ''} ${standing(row)[1]}`.toLowerCase().includes(text));
+    const isWanted = (row) => (!this.bad.checked || ranks[row.is[0]] > 1)
+      && (text === '' || `${nameOf(row)} ${row.owner ?? ''} ${row.is[1]}`.toLowerCase().includes(text));
     this.#sorted = [...this.#rows.values()].filter(isWanted).sort(columns[this.#sort][3]);
     if (this.#isReversed) this.#sorted.reverse();
     this.#sortedAt = performance.now();
@@ -140,7 +142,7 @@ export class PartitionTable {
     this.above.style.height = `${first * ROW}px`;
     this.below.style.height = `${(total - last) * ROW}px`;
     const inView = this.#sorted.slice(first, last).map((row, place) => ({ row, place: first + place + 2 }));
-    keyed(this.body, this.#nodes, inView, ({ row }) => rowKey(row), () => this.#make(), (node, item) => this.#fill(node, item));
+    keyed(this.body, this.#nodes, inView, ({ row }) => row.key, () => this.#make(), (node, item) => this.#fill(node, item));
     setAttribute(this.table, 'aria-rowcount', total + 1);
     const all = this.#rows.size;
     const left = this.#leftOut ? `, ${count(this.#leftOut)} more aren’t sent` : '';
@@ -161,9 +163,9 @@ export class PartitionTable {
     head.firstChild.row = row;
     setText(head.firstChild, nameOf(row));
     setAttribute(head.firstChild, 'title', nameOf(row));
-    setPill(state.firstChild, ...standing(row));
+    setPill(state.firstChild, ...row.is);
     cells.forEach((cell, at) => setText(cell, columns[at + 2][2](row)));
     setAttribute(node, 'aria-rowindex', place);
-    setAttribute(node, 'data-open', this.#open === rowKey(row));
+    setAttribute(node, 'data-open', this.#open === row.key);
   }
 }

@@ -90,6 +90,8 @@ pub async fn attempt(context: &Context, job: &Job, mut piece: Piece, timeout: Du
         } => {
             if overload {
                 context.limits().overloaded(sent, Instant::now());
+            } else if took >= timeout {
+                context.limits().timed_out(sent, Instant::now(), bytes);
             }
             if maybe_written {
                 piece.items.iter_mut().for_each(|item| item.tried = true);

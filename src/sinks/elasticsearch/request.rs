@@ -112,7 +112,7 @@ fn failed(reply: &Reply, kind: Kind) -> Verdict {
     let error = Error::new(kind, format!("{node}: HTTP {status}{words}{hint}"));
     Verdict::Failed {
         error: error.with_retry_after(reply.retry_after),
-        overload: matches!(status, 429 | 503),
+        overload: matches!(status, 408 | 429 | 503 | 504),
         maybe_written: matches!(status, 408 | 500..=599),
     }
 }
