@@ -453,7 +453,7 @@ fn a_partition_shows_its_window_what_the_verdict_means_and_where_to_look() {
         (n * 100, n * 100)
     });
     fake::commits(&mut store, "payments", ("orders", 1), |n| {
-        (500, 500 + n * 100)
+        (500, 600 + n * 100)
     });
     fake::commits(&mut store, "payments", ("orders", 2), |n| {
         (n * 50, 1_000 + n * 100)
@@ -484,7 +484,7 @@ fn a_partition_shows_its_window_what_the_verdict_means_and_where_to_look() {
         .unwrap();
     let told = "document.querySelector('.window svg').ariaLabel ?? document.querySelector('.window svg').getAttribute('aria-label')";
     let told = page.eval(told).unwrap();
-    assert!(told.as_str().unwrap().contains("the committed offset went from 500 to 500, and the log’s end from 500 to 1,400; the lag is 900"), "{told}");
+    assert!(told.as_str().unwrap().contains("the committed offset went from 500 to 500, and the log’s end from 600 to 1,500; the lag is 1,000"), "{told}");
     picture(&page, "window");
     page.emulate("prefers-color-scheme", "dark").unwrap();
     assert_eq!(page.eval(PALE).unwrap(), serde_json::json!([]));

@@ -22,7 +22,7 @@ use crate::guard::TestDir;
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// An answer takes no longer, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The protocol is on descriptors 3 and 4, which become our pipes.
 const LAUNCH: &str = r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
 const ARGUMENTS: [&str; 12] = [
@@ -93,6 +93,7 @@ impl Browser {
         let page = Page {
             wire: self.wire.clone(),
             session,
+            target: target["targetId"].clone(),
         };
         for domain in ["Page", "Runtime", "Log", "Network"] {
             page.ask(&format!("{domain}.enable"), json!({}))?;
@@ -112,10 +113,18 @@ impl Drop for Browser {
     }
 }
 
-/// One open page.
+/// One open page. Dropping it closes it.
 pub struct Page {
     wire: Arc<Wire>,
     session: String,
+    target: Value,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let wanted = json!({ "targetId": self.target });
+        let _ = self.wire.ask(None, "Target.closeTarget", wanted);
+    }
 }
 
 impl Page {

@@ -201,3 +201,18 @@ fn a_monitor_speaks_of_groups() {
     let text = "Cluster local can't be watched.";
     assert_eq!(told(cluster(true, Some("no broker answers"))), text);
 }
+
+#[test]
+fn partitions_that_wait_for_their_index_are_no_falling_behind() {
+    let mut sink = stuck("es");
+    sink.state = "running".into();
+    sink.reason = Some("2 of 9 partitions wait: the index is read only".into());
+    for partition in &mut sink.workers[0].partitions {
+        partition.state = PartitionState::Waiting;
+    }
+    let text = "es is partly waiting: 2 of 9 partitions wait: the index is read only.";
+    assert_eq!(told(&[sink.clone()]), (Level::Waiting, text.to_owned()));
+    sink.workers[0].partitions[1].needs_a_person = true;
+    let text = "es needs you: 2 of 9 partitions wait: the index is read only.";
+    assert_eq!(told(&[sink]), (Level::Bad, text.to_owned()));
+}

@@ -39,8 +39,8 @@ export class PartitionPanel {
     this.button.onclick = () => release(row.topic, row.partition);
     this.node.hidden = false;
     this.update(row);
-    this.title.focus();
-    this.node.scrollIntoView({ block: 'nearest' });
+    this.title.focus({ preventScroll: true });
+    this.node.scrollIntoView({ block: 'start' });
   }
 
   close() { this.key = null; this.node.hidden = true; }
