@@ -1,8 +1,10 @@
 //! What is worth saying between two looks at the sinks and groups. Pure: the time is told.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use super::groups::{Cluster, place_of};
+pub use super::groups::{ClusterLook, GroupLook};
+use super::words::{duration, number, server};
 use super::{Level, Place, Saying, Topic};
 use crate::status::{CircuitState, PartitionState, SinkStatus, Verdict};
 
@@ -10,44 +12,6 @@ use crate::status::{CircuitState, PartitionState, SinkStatus, Verdict};
 const USUAL: usize = 60;
 /// Records that are left and younger than this are what has just come (milliseconds).
 const FRESH_MS: u64 = 3_000;
-/// So many partitions are named.
-const NAMED: usize = 3;
-
-/// A watched cluster, as it was seen.
-#[derive(Debug, Clone, Default)]
-pub struct ClusterLook {
-    /// Its name.
-    pub name: String,
-    /// Whether its groups are judged.
-    pub is_ready: bool,
-    /// What is wrong.
-    pub trouble: Option<String>,
-    /// Whether a person must mend it.
-    pub needs_a_person: bool,
-    /// Its groups.
-    pub groups: Vec<GroupLook>,
-}
-
-/// A group, as it was judged.
-#[derive(Debug, Clone, Default)]
-pub struct GroupLook {
-    /// Its name.
-    pub name: String,
-    /// OK, WARN or ERR.
-    pub status: &'static str,
-    /// Why; names the partition.
-    pub reason: String,
-    /// Partitions that aren't OK: (topic, partition, verdict). May be cut off.
-    pub bad: Vec<(String, i32, &'static str)>,
-}
-
-/// How a group was when it was last told.
-#[derive(Debug, Clone)]
-struct Told {
-    status: &'static str,
-    since_ms: i64,
-    bad: BTreeMap<(String, i32), &'static str>,
-}
 
 #[derive(Debug, Default)]
 struct Sink {
@@ -60,13 +24,6 @@ struct Sink {
     lags: VecDeque<i64>,
     /// It was away, and hasn't read since what came meanwhile: since when it does.
     catching_up_ms: Option<i64>,
-}
-
-#[derive(Debug, Default)]
-struct Cluster {
-    is_ready: bool,
-    trouble: Option<String>,
-    groups: HashMap<String, Told>,
 }
 
 /// What was seen before.
@@ -247,122 +204,6 @@ impl Sink {
     }
 }
 
-impl Cluster {
-    fn look_at_cluster(&mut self, look: &ClusterLook, said: &mut Vec<Saying>) {
-        let mut say = |level, text| {
-            said.push(Saying {
-                about: Topic::Cluster,
-                level,
-                place: Place {
-                    cluster: Some(look.name.as_str().into()),
-                    ..Place::default()
-                },
-                text,
-            });
-        };
-        match (&look.trouble, &self.trouble) {
-            (Some(what), before) if before.as_ref() != Some(what) => {
-                let level = match look.needs_a_person {
-                    true => Level::Bad,
-                    false => Level::Warn,
-                };
-                say(level, format!("cluster {}: {what}", look.name));
-            }
-            (None, Some(_)) => say(
-                Level::Good,
-                format!("cluster {}: Kafka is well again", look.name),
-            ),
-            _ => {}
-        }
-        if look.is_ready && !self.is_ready {
-            let num = look.groups.len();
-            let text = format!(
-                "groups of cluster {} are judged from now on ({num})",
-                look.name
-            );
-            say(Level::Info, text);
-        }
-        self.trouble.clone_from(&look.trouble);
-        self.is_ready = look.is_ready;
-    }
-
-    fn look_at_group(
-        &mut self,
-        group: &GroupLook,
-        place: Place,
-        now_ms: i64,
-        said: &mut Vec<Saying>,
-    ) {
-        let bad: BTreeMap<_, _> = group
-            .bad
-            .iter()
-            .map(|(topic, partition, status)| ((topic.clone(), *partition), *status))
-            .collect();
-        let mut say = |level, text| {
-            said.push(Saying {
-                about: Topic::Verdict,
-                level,
-                place: place.clone(),
-                text,
-            });
-        };
-        let name = &group.name;
-        let before = self.groups.get(name);
-        let changed = before.is_none_or(|told| told.status != group.status);
-        let since_ms = match before {
-            Some(told) if !changed => told.since_ms,
-            _ => now_ms,
-        };
-        match (changed, before) {
-            (true, None) if group.status == "OK" => {}
-            (true, None) => say(
-                level(group.status),
-                format!("group {name} is {}: {}", group.status, group.reason),
-            ),
-            (true, Some(told)) if group.status == "OK" => {
-                let lasted = duration(now_ms - told.since_ms);
-                let was = told.status;
-                say(
-                    Level::Good,
-                    format!("group {name} is OK again; it was {was} for {lasted}"),
-                );
-            }
-            (true, Some(told)) => say(
-                level(group.status),
-                format!(
-                    "group {name}: {} → {}; {}",
-                    told.status, group.status, group.reason
-                ),
-            ),
-            (false, Some(told)) => {
-                let is_new = |(id, status): &(_, &&str)| told.bad.get(*id) != Some(*status);
-                let more: Vec<_> = bad.iter().filter(is_new).collect();
-                if let Some((_, status)) = more.first() {
-                    let ids: Vec<_> = more.iter().map(|(id, _)| *id).collect();
-                    let text = format!("group {name}: now {} is {status}", named(&ids));
-                    say(level(group.status), text);
-                }
-            }
-            (false, None) => {}
-        }
-        let told = Told {
-            status: group.status,
-            since_ms,
-            bad,
-        };
-        self.groups.insert(name.clone(), told);
-    }
-}
-
-fn place_of(cluster: &ClusterLook, group: &GroupLook, sink: Option<&SinkStatus>) -> Place {
-    Place {
-        sink: sink.map(|sink| Arc::from(sink.name.as_str())),
-        cluster: Some(cluster.name.as_str().into()),
-        group: Some(group.name.as_str().into()),
-        ..Place::default()
-    }
-}
-
 fn of_sink(status: &SinkStatus, about: Topic, level: Level, text: String) -> Saying {
     Saying {
         about,
@@ -372,67 +213,10 @@ fn of_sink(status: &SinkStatus, about: Topic, level: Level, text: String) -> Say
     }
 }
 
-fn level(status: &str) -> Level {
-    match status {
-        "OK" => Level::Good,
-        "WARN" => Level::Warn,
-        _ => Level::Bad,
-    }
-}
-
-/// Some partitions by name, the others by number.
-fn named(ids: &[&(String, i32)]) -> String {
-    let shown = ids.iter().take(NAMED);
-    let mut text = shown
-        .map(|(topic, partition)| format!("{topic}[{partition}]"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if ids.len() > NAMED {
-        text.push_str(&format!(" and {} more", ids.len() - NAMED));
-    }
-    text
-}
-
 /// Whether all is read, or what isn't is a moment old.
 fn is_up_to_date(verdict: &Verdict) -> bool {
     let is_fresh = verdict.time_lag_ms.is_some_and(|ms| ms < FRESH_MS);
     verdict.catch_up == "done" || (is_fresh && !verdict.time_lag_is_more)
-}
-
-/// What a sink writes to.
-pub fn server(kind: &str) -> &str {
-    match kind {
-        "elasticsearch" => "Elasticsearch",
-        "hdfs" => "HDFS",
-        other => other,
-    }
-}
-
-/// 5,233.
-pub fn number(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    match number < 0 {
-        true => format!("-{text}"),
-        false => text,
-    }
-}
-
-/// 8 s, 3 min 20 s, 5 h 2 min.
-pub fn duration(ms: i64) -> String {
-    let seconds = ms.max(0) / 1_000;
-    let (minutes, hours) = (seconds / 60, seconds / 3_600);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds} s"),
-        (0, _) => format!("{minutes} min {} s", seconds % 60),
-        _ => format!("{hours} h {} min", minutes % 60),
-    }
 }
 
 #[cfg(test)]

@@ -239,13 +239,3 @@ fn a_clusters_trouble_is_told_once_and_its_end() {
     assert_eq!(look(Some("no broker answers")), none());
     assert_eq!(look(None), ["cluster local: Kafka is well again"]);
 }
-
-#[test]
-fn numbers_and_times_are_written_as_people_read_them() {
-    assert_eq!(
-        [0, 999, 1_000, 5_233_000].map(number),
-        ["0", "999", "1,000", "5,233,000"]
-    );
-    let times = [999, 8_000, 200_000, 18_120_000].map(duration);
-    assert_eq!(times, ["0 s", "8 s", "3 min 20 s", "5 h 2 min"]);
-}

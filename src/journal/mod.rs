@@ -6,10 +6,13 @@
 //! | file | owns |
 //! |---|---|
 //! | [`book`] | the entries: bounded, numbered, repeats folded (pure) |
-//! | [`changes`] | what is worth saying between two looks (pure) |
+//! | [`changes`], `groups` | what is worth saying between two looks: of sinks, of clusters and groups (pure) |
+//! | [`words`] | figures and names in sentences |
 
 pub mod book;
 pub mod changes;
+mod groups;
+pub mod words;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

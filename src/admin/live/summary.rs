@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::headline::Level;
 use super::history::{Rates, brief};
-use crate::journal::changes::server;
+use crate::journal::words::server;
 use crate::status::{
     CircuitState, PartitionState, PartitionStatus, SinkStatus, Verdict, WorkerStatus,
 };
