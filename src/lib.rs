@@ -13,8 +13,9 @@
 //! | [`lag`] | consumer lag judged over a window of time (pure) |
 //! | [`monitor`] | consumer groups watched, from outside and from inside |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
+//! | [`journal`] | what happened, in order, in plain words |
 //! | [`replay`] | dead letters, once more into the sink that refused them |
-//! | [`admin`] | HTTP: health, metrics, status |
+//! | [`admin`] | HTTP: health, metrics, status, the page |
 //! | [`verify`] | is everything there? Kafka compared with a sink |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
 //!
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod journal;
 pub mod kafka;
 pub mod lag;
 pub mod logging;

@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
+use crate::journal::Journal;
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
@@ -24,7 +25,7 @@ use crate::pipeline::source::Source;
 use crate::pipeline::summary::sum_up;
 use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
 use crate::sinks::Connector;
-use crate::status::{SinkStatus, WorkerStatus};
+use crate::status::{SinkStatus, Totals, WorkerStatus};
 
 /// How long to wait where only a command ends the wait.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -65,6 +66,7 @@ struct SinkHandle {
     plan: Plan,
     connector: Mutex<Option<Arc<dyn Connector>>>,
     workers: Vec<WorkerHandle>,
+    journal: Arc<Journal>,
 }
 
 struct WorkerHandle {
@@ -75,9 +77,14 @@ struct WorkerHandle {
 impl Supervisor {
     /// Starts every sink; never fails, since a sink that can't start is tried again for ever.
     pub fn start(plans: Vec<Plan>) -> Self {
+        Self::start_telling(plans, &Arc::default())
+    }
+
+    /// The same; what happens is told to `journal`.
+    pub fn start_telling(plans: Vec<Plan>, journal: &Arc<Journal>) -> Self {
         let sinks: Vec<_> = plans
             .into_iter()
-            .map(|plan| Arc::new(SinkHandle::new(plan)))
+            .map(|plan| Arc::new(SinkHandle::new(plan, journal.clone())))
             .collect();
         let threads = sinks.iter().flat_map(|sink| {
             (0..sink.workers.len()).filter_map(|worker| {
@@ -197,12 +204,13 @@ impl WorkerHandle {
 }
 
 impl SinkHandle {
-    fn new(plan: Plan) -> Self {
+    fn new(plan: Plan, journal: Arc<Journal>) -> Self {
         let workers = (0..plan.workers).map(WorkerHandle::new).collect();
         SinkHandle {
             plan,
             connector: Mutex::new(None),
             workers,
+            journal,
         }
     }
 
@@ -267,7 +275,7 @@ impl SinkHandle {
             status: self.workers[worker].status.clone(),
             mailbox: self.workers[worker].mailbox.clone(),
         };
-        let reporter = Reporter::new(plan.name.clone(), worker);
+        let reporter = Reporter::new(plan.name.clone(), worker).telling(self.journal.clone());
         Ok(Worker::new(parts, reporter, Instant::now()).run())
     }
 
@@ -300,6 +308,7 @@ impl SinkHandle {
             state,
             reason,
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),
+            totals: totals(&self.plan.metrics),
             verdict: None,
             health,
             workers,
@@ -307,6 +316,13 @@ impl SinkHandle {
     }
 }
 
+fn totals(metrics: &SinkMetrics) -> Totals {
+    Totals {
+        records: metrics.records.get(),
+        acked_records: metrics.acked_records.get(),
+        dead_letters: metrics.dead_letters.get(),
+    }
+}
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
