@@ -20,6 +20,7 @@
 pub mod circuit;
 pub mod elasticsearch;
 pub mod hdfs;
+mod json;
 #[doc(hidden)] // for tests/fuzz.rs
 pub mod value;
 
