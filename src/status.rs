@@ -48,7 +48,7 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for its turn or for room in its span.
+    /// Open, and waiting for its turn or for room in its span, or because the sink is paused.
     Waiting,
     /// Being drained before it is given back.
     Draining,
@@ -146,10 +146,12 @@ pub struct SinkStatus {
     /// Its consumer group; none if its partitions are fixed.
     pub group: Option<String>,
     /// One word for the whole: `running`, `waiting` (the circuit is open), `stuck` (a partition is
-    /// quarantined), `fenced`, `restarting` (a worker is), `starting`, `stopped`.
+    /// quarantined), `fenced`, `restarting` (a worker is), `paused` (by request), `starting`, `stopped`.
     pub state: String,
     /// Why, in words.
     pub reason: Option<String>,
+    /// Whether it is paused by request, in this process and until it ends; `state` may have something worse to say.
+    pub paused: bool,
     /// The sink's own view.
     pub health: SinkHealth,
     /// Its workers.

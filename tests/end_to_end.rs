@@ -14,6 +14,7 @@ mod end_to_end {
     mod group;
     mod members;
     mod membership;
+    mod pausing;
     mod rebalances;
     mod support;
     mod transactions;

@@ -7,5 +7,6 @@ pub mod dead_letter;
 pub mod mailbox;
 pub mod report;
 pub mod source;
+mod summary;
 pub mod supervisor;
 pub mod worker;

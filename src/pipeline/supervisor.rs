@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use crate::backoff::Backoff;
+use crate::clock::unix_ms;
 use crate::error::{Error, Kind};
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
@@ -21,12 +22,16 @@ use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::mailbox::{Command, Mailbox};
 use crate::pipeline::report::{Reporter, lock};
 use crate::pipeline::source::Source;
+use crate::pipeline::summary::sum_up;
 use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
 use crate::sinks::Connector;
-use crate::status::{CircuitState, PartitionState, SinkHealth, SinkStatus, WorkerStatus};
+use crate::status::{SinkStatus, WorkerStatus};
 
 /// How long to wait where only a command ends the wait.
 const LONG: Duration = Duration::from_secs(3_600);
+
+/// How long a worker may take to answer what a person asks.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Makes the parts of one sink, again after each failure.
 pub trait Makers: Send + Sync {
@@ -63,6 +68,8 @@ pub struct Supervisor {
 struct SinkHandle {
     plan: Plan,
     connector: Mutex<Option<Arc<dyn Connector>>>,
+    /// Since when it is paused by request (Unix milliseconds).
+    paused_since: Mutex<Option<i64>>,
     workers: Vec<WorkerHandle>,
 }
 
@@ -122,14 +129,7 @@ impl Supervisor {
 
     /// Releases a quarantined partition, on a person's word.
     pub fn release_quarantine(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
-        let handle = self.sinks.iter().find(|handle| &*handle.plan.name == sink);
-        let Some(handle) = handle else {
-            let names: Vec<_> = self.sinks.iter().map(|handle| &*handle.plan.name).collect();
-            let names = names.join(", ");
-            return Err(Error::rejected(format!(
-                "no sink is named {sink:?}; there are: {names}"
-            )));
-        };
+        let handle = self.named(sink)?;
         let mut answer = Err(Error::rejected(format!(
             "{partition} isn't held by this process"
         )));
@@ -142,6 +142,31 @@ impl Supervisor {
             }
         }
         answer
+    }
+}
+
+impl Supervisor {
+    /// Pauses a sink, or lets it go on, on a person's word, until the process ends. When this returns a paused sink's
+    /// workers take no record any more.
+    ///
+    /// # Errors
+    /// Nobody has that name; or the process ends, or a worker doesn't answer within 5 s (it heeds it later).
+    pub fn set_paused(&self, sink: &str, paused: bool) -> Result<(), Error> {
+        let handle = self.named(sink)?;
+        let is_ending = |worker: &WorkerHandle| worker.mailbox.is_shutting_down();
+        if handle.workers.iter().any(is_ending) {
+            return Err(Error::unavailable("the process is stopping"));
+        }
+        handle.set_paused(paused)
+    }
+
+    fn named(&self, sink: &str) -> Result<&SinkHandle, Error> {
+        let handle = self.sinks.iter().find(|handle| &*handle.plan.name == sink);
+        handle.map(|handle| &**handle).ok_or_else(|| {
+            let names: Vec<_> = self.sinks.iter().map(|handle| &*handle.plan.name).collect();
+            let names = names.join(", ");
+            Error::rejected(format!("no sink is named {sink:?}; there are: {names}"))
+        })
     }
 }
 
@@ -162,7 +187,7 @@ impl WorkerHandle {
         let (reply, answer) = mpsc::sync_channel(1);
         self.mailbox
             .send(Command::Release(partition.clone(), reply));
-        let answer = answer.recv_timeout(Duration::from_secs(5));
+        let answer = answer.recv_timeout(ANSWER);
         answer.map_err(|_| Error::unavailable("the worker doesn't answer; try again"))?
     }
 
@@ -189,6 +214,10 @@ impl WorkerHandle {
                     let answer = format!("{partition} isn't held: the worker isn't running");
                     let _ = reply.try_send(Err(Error::unavailable(answer)));
                 }
+                // It takes nothing now, and looks when it starts.
+                Command::Heed(reply) => {
+                    let _ = reply.try_send(());
+                }
             }
         }
         false
@@ -201,8 +230,41 @@ impl SinkHandle {
         SinkHandle {
             plan,
             connector: Mutex::new(None),
+            paused_since: Mutex::new(None),
             workers,
         }
+    }
+
+    fn set_paused(&self, paused: bool) -> Result<(), Error> {
+        let sink = &*self.plan.name;
+        let (reply, heeded) = mpsc::sync_channel(self.workers.len());
+        {
+            // Held over all workers, so that they are told the same.
+            let mut since = unpoisoned(&self.paused_since);
+            match (*since, paused) {
+                (None, true) => {
+                    *since = Some(unix_ms());
+                    info!(sink, "paused by request: no records are taken");
+                }
+                (Some(before), false) => {
+                    *since = None;
+                    let seconds = (unix_ms() - before).max(0) / 1_000;
+                    info!(sink, "resumed by request, after {seconds} s");
+                }
+                _ => {}
+            }
+            for worker in &self.workers {
+                worker.mailbox.set_paused(paused, reply.clone());
+            }
+        }
+        let until = Instant::now() + ANSWER;
+        for _ in &self.workers {
+            let left = until.saturating_duration_since(Instant::now());
+            heeded.recv_timeout(left).map_err(|_| {
+                Error::unavailable("a worker doesn't answer yet; it will heed it when it does")
+            })?;
+        }
+        Ok(())
     }
 
     /// Runs one worker until a shutdown; restarts it after whatever else ends it but a fence. Whether it ended clean.
@@ -291,47 +353,21 @@ impl SinkHandle {
             .collect();
         let partitions = || workers.iter().flat_map(|worker| &worker.partitions);
         let lags: Vec<i64> = partitions().filter_map(|partition| partition.lag).collect();
-        let (state, reason) = sum_up(&health, &workers);
+        let paused_since = *unpoisoned(&self.paused_since);
+        let (state, reason) = sum_up(&self.plan.name, paused_since, &health, &workers);
         SinkStatus {
             name: self.plan.name.to_string(),
             kind: self.plan.kind,
             group: (!self.plan.rules.fixed).then(|| self.plan.rules.group.to_string()),
             state,
             reason,
+            paused: paused_since.is_some(),
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),
             verdict: None,
             health,
             workers,
         }
     }
-}
-
-/// One word for a sink, and why: the worst that a person must know first.
-fn sum_up(health: &SinkHealth, workers: &[WorkerStatus]) -> (String, Option<String>) {
-    let mut partitions = workers.iter().flat_map(|worker| &worker.partitions);
-    let stuck = partitions.find(|partition| partition.state == PartitionState::Quarantined);
-    let in_state = |state: &str| workers.iter().find(|worker| worker.state == state);
-    let (state, reason) = if let Some(partition) = stuck {
-        ("stuck", partition.reason.clone())
-    } else if health.circuit != CircuitState::Closed {
-        ("waiting", health.reason.clone())
-    } else if let Some(worker) = in_state("fenced") {
-        ("fenced", worker.reason.clone())
-    } else if let Some(worker) = in_state("restarting") {
-        ("restarting", worker.reason.clone())
-    } else if let Some(worker) = workers.iter().find(|worker| worker.kafka_error.is_some()) {
-        ("waiting", worker.kafka_error.clone())
-    } else if in_state("running").or(in_state("idle")).is_some() {
-        (
-            "running",
-            workers.iter().find_map(|worker| worker.reason.clone()),
-        )
-    } else if in_state("starting").is_some() {
-        ("starting", None)
-    } else {
-        ("stopped", None)
-    };
-    (state.to_owned(), reason)
 }
 
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

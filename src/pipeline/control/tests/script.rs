@@ -9,6 +9,7 @@ use crate::pipeline::control::{Action, Control, Notice, Rules};
 use crate::pipeline::dead_letter::Delivery;
 use crate::pipeline::source::{Broken, Committed, Location, SourceEvent};
 use crate::sinks::{Answer, Record, Rejection, Slot};
+use crate::status::PartitionState;
 
 /// Where a partition stands: committed, log start, log end; the reset policy says `log start`.
 pub fn at(committed: i64, log_start: i64, log_end: i64) -> Location {
@@ -336,6 +337,19 @@ impl Script {
         self
     }
 
+    /// A person pauses the sink, or lets it go on.
+    pub fn person_pauses(&mut self, is_paused: bool) -> &mut Self {
+        self.control.set_paused(is_paused, &mut self.out);
+        self
+    }
+
+    /// What a partition says of itself to people.
+    pub fn shown(&self, partition: i32) -> (PartitionState, Option<String>) {
+        let shown = self.control.snapshot(|_| None);
+        let shown = shown.into_iter().find(|p| p.partition == partition);
+        shown.map(|p| (p.state, p.reason)).expect("it is held")
+    }
+
     pub fn person_releases(&mut self, partition: i32) -> Result<(), Error> {
         self.control
             .release_quarantine(&id(partition), &mut self.out)
@@ -433,6 +447,7 @@ fn show(action: &Action) -> Option<String> {
         Action::Drain(slot, epoch) => format!("drain s{} e{epoch}", slot.0),
         Action::Close(slot, epoch) => format!("close s{} e{epoch}", slot.0),
         Action::Settle(slot, epoch, offset) => format!("settle s{} e{epoch} {offset}", slot.0),
+        Action::Hold(is_held) => format!("hold {is_held}"),
         Action::DeadLetter(letter) => format!("letter {} {}", p(&letter.partition), letter.offset),
         Action::Tell(notice) => match notice {
             Notice::Skipped(id, range, reason) => format!("skipped {} {range} {reason}", p(id)),
