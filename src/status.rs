@@ -48,7 +48,7 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for its turn or for room in its span, or because the sink is paused.
+    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index or the end of a pause.
     Waiting,
     /// Being drained before it is given back.
     Draining,
@@ -92,6 +92,9 @@ pub struct PartitionStatus {
     pub state: PartitionState,
     /// Why, where that isn't plain.
     pub reason: Option<String>,
+    /// Whether it stands still for something that only a person can mend, rather than for its turn or for
+    /// the end of an outage.
+    pub needs_a_person: bool,
     /// Next offset to read from Kafka.
     pub next: Option<i64>,
     /// Everything below is final: what may be committed.
@@ -145,7 +148,8 @@ pub struct SinkStatus {
     pub kind: &'static str,
     /// Its consumer group; none if its partitions are fixed.
     pub group: Option<String>,
-    /// One word for the whole: `running`, `waiting` (the circuit is open), `stuck` (a partition is
+    /// One word for the whole: `running`, `waiting` (the circuit is open, Kafka is away, or
+    /// every partition's index is unavailable), `stuck` (a partition is
     /// quarantined), `fenced`, `restarting` (a worker is), `paused` (by request), `starting`, `stopped`.
     pub state: String,
     /// Why, in words.

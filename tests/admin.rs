@@ -58,6 +58,7 @@ fn partition(number: i32, state: PartitionState) -> PartitionStatus {
         epoch: 1,
         state,
         reason,
+        needs_a_person: state == PartitionState::Quarantined,
         next: Some(12),
         acked: Some(10),
         committed: Some(9),

@@ -66,3 +66,16 @@ pub use produce::{Generator, Load, Outgoing, Producer};
 pub use stub::{Arrival, Stub};
 pub use tcp_proxy::{Call, Mode, Protocol, TcpProxy, Then, Trap};
 pub use transactions::TransactionalProducer;
+
+/// JVM flags of a server that is measured: as a server runs, not as quick to start as it can be.
+pub fn warm_jvm(heap_mib: u32) -> Vec<String> {
+    let heap = [format!("-Xms{heap_mib}m"), format!("-Xmx{heap_mib}m")];
+    let compiler = [
+        "-XX:-UseSerialGC",
+        "-XX:+UseG1GC",
+        "-XX:TieredStopAtLevel=4",
+    ];
+    heap.into_iter()
+        .chain(compiler.map(str::to_owned))
+        .collect()
+}

@@ -5,7 +5,7 @@ use super::{Action, Control};
 use crate::status::{PartitionState, PartitionStatus};
 
 /// What a partition says that would be read otherwise.
-const REASON: &str = "the sink is paused by request";
+pub const PAUSED: &str = "the sink is paused by request";
 
 impl Control {
     /// Whether the sink is paused by request: then [`Control::may_take`] is 0, for partitions that come later,
@@ -21,7 +21,7 @@ impl Control {
     pub(super) fn shown(&self, mut status: PartitionStatus) -> PartitionStatus {
         if self.is_paused && status.state == PartitionState::Running {
             status.state = PartitionState::Waiting;
-            status.reason.get_or_insert_with(|| REASON.to_owned());
+            status.reason.get_or_insert_with(|| PAUSED.to_owned());
         }
         status
     }

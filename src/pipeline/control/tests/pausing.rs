@@ -2,6 +2,7 @@
 
 use super::script::*;
 use crate::config::settings::CommitMode;
+use crate::pipeline::control::PAUSED;
 use crate::status::PartitionState;
 
 #[test]
@@ -71,13 +72,15 @@ fn a_pause_holds_in_every_commit_mode_and_at_the_end() {
 #[test]
 fn partitions_say_why_nothing_is_read() {
     let mut s = Script::running("words", rules(), 0);
-    assert_eq!(s.shown(0), (PartitionState::Running, None));
+    let shown = |s: &Script| s.shown(0).map(|p| (p.state, p.reason, p.needs_a_person));
+    let running = Some((PartitionState::Running, None, false));
+    assert_eq!(shown(&s), running);
     s.person_pauses(true);
-    let reason = "the sink is paused by request".to_owned();
-    assert_eq!(s.shown(0), (PartitionState::Waiting, Some(reason)));
-    // What needs a person still says so.
-    s.stopped(0, 1);
-    assert_eq!(s.shown(0).0, PartitionState::Quarantined);
+    let waits = Some((PartitionState::Waiting, Some(PAUSED.to_owned()), false));
+    assert_eq!(shown(&s), waits);
     s.person_pauses(false);
-    assert_eq!(s.shown(0).0, PartitionState::Quarantined);
+    assert_eq!(shown(&s), running);
+    // What needs a person still says so.
+    s.person_pauses(true).stopped(0, 1);
+    assert_eq!(s.shown(0).unwrap().state, PartitionState::Quarantined);
 }
