@@ -12,6 +12,7 @@ use outflow::admin::{Observed, Server};
 use outflow::config::settings::AdminSettings;
 use outflow::error::Error;
 use outflow::metrics::SinkMetrics;
+use outflow::observe::{Client, Picture, Wanted};
 use outflow::offsets::TopicPartition;
 use outflow::status::{
     CircuitState, PartitionState, PartitionStatus, SinkHealth, SinkStatus, WorkerStatus,
@@ -410,6 +411,52 @@ fn beyond_loopback_a_token_decides() {
     );
     assert_eq!(served.ask("POST", RELEASE, "").0, 401);
     assert_eq!(served.ask("POST", RELEASE, right).0, 200);
+}
+
+/// As `outflow lag` and `outflow top` ask.
+fn picture(served: &Served, token: Option<&str>) -> Result<Picture, Error> {
+    let url = format!("http://127.0.0.1:{}", served.address.port());
+    let token = token.map(SecretString::from);
+    let client = Client::new(&url, token.as_ref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(client.picture(&Wanted::default()))
+}
+
+#[test]
+fn our_own_client_reads_what_is_served_with_the_token_where_one_is_needed() {
+    let served = serve(&loopback());
+    let rows = picture(&served, None).unwrap().groups;
+    let sinks: Vec<_> = rows.iter().filter_map(|row| row.sink.as_ref()).collect();
+    let told: Vec<_> = sinks
+        .iter()
+        .map(|s| (&*s.name, &*s.state, s.paused))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("elasticsearch", "running", true),
+            ("hdfs", "running", false)
+        ]
+    );
+    assert_eq!(rows[0].figures.lag, Some(5));
+
+    let guarded = serve(&AdminSettings {
+        listen: Some("0.0.0.0:0".parse().unwrap()),
+        token: Some(SecretString::from("s3cret")),
+        allow_unauthenticated: false,
+    });
+    assert_eq!(picture(&guarded, Some("s3cret")).unwrap().groups.len(), 2);
+    for token in [None, Some("wrong")] {
+        let error = picture(&guarded, token).unwrap_err().to_string();
+        assert!(
+            error.contains("HTTP 401: the token is missing or wrong"),
+            "{error}"
+        );
+        assert!(error.contains("--token-file"), "{error}");
+    }
 }
 
 #[test]

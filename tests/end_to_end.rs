@@ -12,6 +12,7 @@ mod end_to_end {
     mod compaction;
     mod deadletters;
     mod group;
+    mod lag;
     mod members;
     mod membership;
     mod pausing;

@@ -5,6 +5,7 @@ mod agent;
 mod check;
 mod deadletters;
 mod group;
+mod lag;
 mod monitor;
 mod run;
 mod signals;
@@ -112,6 +113,8 @@ enum Command {
         #[arg(long, value_name = "SECTION.KEY=VALUE")]
         set: Vec<String>,
     },
+    /// How far behind are groups, and will they catch up? Prints once; the exit code says whether all is well
+    Lag(lag::Lag),
     /// Is everything there? Compare Kafka with the sinks, and name what is missing, doubled or changed; reads only
     Verify(verify::Verify),
     /// Collect this host's CPU and memory figures and produce them to Kafka
@@ -145,6 +148,7 @@ pub fn main() -> Exit {
         Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Deadletters { command } => deadletters::deadletters(&command),
         Command::Monitor { config, set } => monitor::run(&config, &set),
+        Command::Lag(arguments) => lag::lag(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),
         Command::Agent { config, set } => agent::run(&config, &set),
     }

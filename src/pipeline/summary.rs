@@ -19,9 +19,10 @@ pub(super) fn sum_up(
     };
     let paused = paused(sink, since_ms);
     match (state, reason) {
-        ("stuck" | "fenced" | "restarting", Some(reason)) => {
-            (state.to_owned(), Some(format!("{reason}; besides, {paused}")))
-        }
+        ("stuck" | "fenced" | "restarting", Some(reason)) => (
+            state.to_owned(),
+            Some(format!("{reason}; besides, {paused}")),
+        ),
         ("stuck" | "fenced" | "restarting" | "stopped", _) => (state.to_owned(), Some(paused)),
         (_, Some(reason)) => (
             "paused".to_owned(),

@@ -9,7 +9,7 @@ use testbed::{Outflow, exclusive};
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
 /// Longer than the poll interval below by far.
-const PAUSE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_secs(32);
 
 fn post(outflow: &Outflow, path: &str) -> Value {
     outflow.http().unwrap().post_json(path, &json!({})).unwrap()
@@ -37,7 +37,7 @@ fn a_paused_sink_keeps_its_partitions_and_goes_on_where_it_was() {
     let cluster = exclusive();
     let mut stage = Stage::new(&cluster, "pausing", 3);
     stage.properties =
-        "\"max.poll.interval.ms\" = \"6000\"\n\"heartbeat.interval.ms\" = \"1000\"".into();
+        "\"max.poll.interval.ms\" = \"10500\"\n\"heartbeat.interval.ms\" = \"1000\"".into();
     let outflow = stage.run(Sinks::Both);
     let mut ledger = stage.produce(300, 31);
     for sink in ["elasticsearch", "hdfs"] {
@@ -83,6 +83,28 @@ fn a_paused_sink_keeps_its_partitions_and_goes_on_where_it_was() {
         (Some(1.0), Some(0.0))
     );
 
+    let url = http.base();
+    let lag = |most: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_outflow"));
+        let args = [
+            "lag",
+            "--url",
+            url,
+            "--sink",
+            "elasticsearch",
+            "--max-lag",
+            most,
+        ];
+        let output = command.args(args).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, text) = lag("499");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("paused by request since"), "{text}");
+
     // The span of the pause is what it must bear: three times the longest time between polls.
     std::thread::sleep(PAUSE.saturating_sub(began.elapsed()));
     assert_eq!(committed("elasticsearch"), before.0, "{}", outflow.log());
@@ -126,25 +148,21 @@ fn what_was_in_flight_is_committed_and_partitions_of_a_rebalance_come_paused() {
         set_paused(outflow, "hdfs", "pause");
     }
     // Open files are closed at their age, as ever, and their records committed: what was taken, and no more.
-    let settled = || {
-        let next_and_committed = |outflow: &Outflow| {
-            let is = status(outflow, "hdfs");
-            let partitions = is["workers"][0]["partitions"].as_array().cloned();
-            let partitions = partitions.unwrap_or_default();
-            let all_committed = partitions.iter().all(|p| p["next"] == p["committed"]);
-            let sum = partitions
-                .iter()
-                .filter_map(|p| p["next"].as_i64())
-                .sum::<i64>();
-            (all_committed, sum, format!("{is:#}"))
-        };
-        let (one, other) = (next_and_committed(&first), next_and_committed(&second));
-        match one.0 && other.0 {
-            true => Ok(one.1 + other.1),
-            false => Err(format!("{}\n{}", one.2, other.2)),
+    let settled = |processes: &[&Outflow]| {
+        let statuses: Vec<_> = processes.iter().map(|o| status(o, "hdfs")).collect();
+        let partitions = statuses.iter().filter_map(|is| {
+            let partitions = is["workers"][0]["partitions"].as_array();
+            partitions.filter(|partitions| !partitions.is_empty())
+        });
+        let mut partitions = partitions.flatten();
+        let next = partitions.clone().filter_map(|p| p["next"].as_i64());
+        match partitions.all(|p| p["next"] == p["committed"]) {
+            true => Ok(next.sum::<i64>()),
+            false => Err(format!("{statuses:#?}")),
         }
     };
-    let taken = wait_until("what was taken is committed", PATIENCE, settled).unwrap();
+    let both = || settled(&[&first, &second]);
+    let taken = wait_until("what was taken is committed", PATIENCE, both).unwrap();
     let produced_then = load.num_acked();
     wait_until("the load goes on", PATIENCE, || match load.num_acked() {
         num if num > produced_then + 400 => Ok(()),
@@ -165,7 +183,7 @@ fn what_was_in_flight_is_committed_and_partitions_of_a_rebalance_come_paused() {
     wait_until("the newcomers are open, and wait", PATIENCE, is_opened).unwrap();
     assert_eq!(stage.committed("hdfs"), taken, "{}", first.log());
     assert_eq!(stage.num_written("hdfs") as i64, taken);
-    assert_eq!(settled(), Ok(taken));
+    assert_eq!(settled(&[&first]), Ok(taken));
 
     set_paused(&first, "hdfs", "resume");
     stage.wait_caught_up(&first, "hdfs");

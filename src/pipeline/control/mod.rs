@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use notice::Notice;
-pub use pausing::PAUSED;
 use partition::{DrainFor, Partition, State, truncated};
+pub use pausing::PAUSED;
 
 use crate::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
 use crate::error::{Error, Kind};
