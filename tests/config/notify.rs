@@ -106,12 +106,12 @@ fn everything_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
         "15:8 notify.user: has no password",
         "17:1 notify.headers.X-Api-Key: a secret doesn't stand in the configuration",
         "18:3 notify.to: nobody is told",
-        "20:8 notify.server: \"smtp://mail\" isn't a host and a port",
-        "21:8 notify.from: \"nobody\" isn't an address",
-        "23:1 notify.url: isn't used by kind = \"email\"",
-        "24:3 notify.url: is missing",
-        "27:19 notify.repeat_interval: is off, and Alertmanager takes what isn't repeated as over",
-        "29:1 notify.labels.cluster: this label is outflow's own",
+        "21:10 notify.server: \"smtp://mail\" isn't a host and a port",
+        "22:8 notify.from: \"nobody\" isn't an address",
+        "24:1 notify.url: isn't used by kind = \"email\"",
+        "25:3 notify.url: is missing",
+        "28:19 notify.repeat_interval: is off, and Alertmanager takes what isn't repeated as over",
+        "30:1 notify.labels.cluster: this label is outflow's own",
     ];
     for (mistake, expected) in mistakes.iter().zip(expected) {
         assert!(mistake.starts_with(expected), "{mistake}\n{mistakes:#?}");

@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::super::kinds::{Kind, Parsed};
-use super::super::problem::{Problem, printable};
+use super::super::problem::printable;
 use super::super::settings::{CommitMode, KafkaSettings, OffsetLost, Property, Subscription};
 use super::{Validator, did_you_mean};
 use crate::kafka::OWNED;
