@@ -6,6 +6,7 @@
 # make chaos  the whole fault suite on real servers (an hour); CASE=F36 that one; SEED=7 MINUTES=10 random faults;
 #              QUICK=1 at the pace of make test
 # make soak   a long run of HOURS=1: memory, descriptors and threads stay flat; figures in target/soak
+# make bench  what a record costs, beside kcat, a bare _bulk loop, Hadoop's client and rsyslog; ONLY=hdfs that part
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
 
@@ -23,15 +24,18 @@ HOURS ?= 1
 SEED ?=
 MINUTES ?=
 TARGET ?=
+ONLY ?=
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test beside chaos soak lint build mutants fuzz bench-rebalance setup
+.PHONY: demo test beside chaos soak lint build mutants fuzz bench bench-rebalance setup
 
 demo: build
 	@exec $(BUILD)/release/testbed demo
 
 # The tests of one file share one set of servers and take turns on it; files run one after another. They wait more
 # than they work: what takes only time of the processor runs beside them, when they leave it some.
+# The page is tested in a browser that nothing else needs.
+test: export WITH_BROWSER := 1
 test: lint
 	$(CARGO) test --workspace --locked --no-run
 	@nice -n 19 $(MAKE) --no-print-directory beside >$(BUILD)/beside.log 2>&1 & beside=$$!; code=0; \
@@ -61,6 +65,11 @@ chaos: build
 
 soak: build
 	@exec $(BUILD)/release/testbed soak --hours $(HOURS)
+
+# The limits and the peer are other people's programs.
+bench: export WITH_BENCH := 1
+bench: build
+	@exec $(BUILD)/release/testbed bench $(ONLY:%=--only %)
 
 bench-rebalance: build
 	@exec $(BUILD)/release/testbed bench-rebalance

@@ -51,6 +51,15 @@ find_missing() {
     if [ -n "${WITH_FAKETIME:-}" ]; then
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
     fi
+    if [ -n "${WITH_BROWSER:-}" ]; then
+        command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || need_command chromium chromium
+    fi
+    if [ -n "${WITH_BENCH:-}" ]; then
+        need_command kcat kcat
+        need_command zstd zstd
+        ls /usr/lib/*/rsyslog/imkafka.so >/dev/null 2>&1 || missing+=(rsyslog-kafka)
+        ls /usr/lib/*/rsyslog/omelasticsearch.so >/dev/null 2>&1 || missing+=(rsyslog-elasticsearch)
+    fi
     local major
     major=$(java_major || true)
     if [ -z "$major" ] || [ "$major" -lt 17 ]; then

@@ -14,8 +14,9 @@
 //! | [`monitor`] | consumer groups watched, from outside and from inside |
 //! | [`notify`] | telling people of groups that are in trouble |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
+//! | [`journal`] | what happened, in order, in plain words |
 //! | [`replay`] | dead letters, once more into the sink that refused them |
-//! | [`admin`] | HTTP: health, metrics, status |
+//! | [`admin`] | HTTP: health, metrics, status, the page |
 //! | [`verify`] | is everything there? Kafka compared with a sink |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
 //!
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod journal;
 pub mod kafka;
 pub mod lag;
 pub mod logging;

@@ -48,7 +48,7 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for its turn or for room in its span.
+    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index.
     Waiting,
     /// Being drained before it is given back.
     Draining,
@@ -92,6 +92,9 @@ pub struct PartitionStatus {
     pub state: PartitionState,
     /// Why, where that isn't plain.
     pub reason: Option<String>,
+    /// Whether it stands still for something that only a person can mend, rather than for its turn or for
+    /// the end of an outage.
+    pub needs_a_person: bool,
     /// Next offset to read from Kafka.
     pub next: Option<i64>,
     /// Everything below is final: what may be committed.
@@ -136,6 +139,17 @@ pub struct WorkerStatus {
     pub beat_ms: Option<i64>,
 }
 
+/// What a sink has done since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Records taken from Kafka.
+    pub records: u64,
+    /// Records acknowledged by the sink.
+    pub acked_records: u64,
+    /// Dead letters acknowledged.
+    pub dead_letters: u64,
+}
+
 /// One sink, all of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct SinkStatus {
@@ -145,7 +159,8 @@ pub struct SinkStatus {
     pub kind: &'static str,
     /// Its consumer group; none if its partitions are fixed.
     pub group: Option<String>,
-    /// One word for the whole: `running`, `waiting` (the circuit is open), `stuck` (a partition is
+    /// One word for the whole: `running`, `waiting` (the circuit is open, Kafka is away, or
+    /// every partition's index is unavailable), `stuck` (a partition is
     /// quarantined), `fenced`, `restarting` (a worker is), `starting`, `stopped`.
     pub state: String,
     /// Why, in words.
@@ -156,6 +171,8 @@ pub struct SinkStatus {
     pub workers: Vec<WorkerStatus>,
     /// Sum of the partitions' lags, as far as they are known.
     pub lag: Option<i64>,
+    /// What it has done.
+    pub totals: Totals,
     /// How its group's lag is judged by this process' partitions, once it is.
     pub verdict: Option<Verdict>,
 }

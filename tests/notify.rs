@@ -197,7 +197,7 @@ fn an_incident_is_told_in_order_whatever_its_receiver_does_first() {
     assert_eq!(said["lag"], 900);
     assert_eq!(
         said["page_url"],
-        "https://outflow.example/#/groups/local/payments"
+        "https://outflow.example/#/group/local/payments"
     );
     assert_eq!(last.json()["status"], "OK");
     let head = first.head.to_lowercase();

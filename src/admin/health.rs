@@ -57,12 +57,13 @@ pub fn not_ready(sinks: &[SinkStatus]) -> Vec<String> {
                 let error = why(&worker.kafka_error);
                 reasons.push(format!("sink {name}: worker {number}: {error}"));
             }
-            let quarantined = |p: &&_| is_quarantined(p);
-            for p in worker.partitions.iter().filter(quarantined) {
+            for p in worker.partitions.iter().filter(|p| p.needs_a_person) {
                 let (topic, number, reason) = (&p.topic, p.partition, why(&p.reason));
-                reasons.push(format!(
-                    "sink {name}: {topic}[{number}] is quarantined: {reason}"
-                ));
+                let doing = match p.state {
+                    PartitionState::Quarantined => "is quarantined",
+                    _ => "waits",
+                };
+                reasons.push(format!("sink {name}: {topic}[{number}] {doing}: {reason}"));
             }
         }
     }
@@ -71,10 +72,6 @@ pub fn not_ready(sinks: &[SinkStatus]) -> Vec<String> {
 
 fn is_going(worker: &WorkerStatus) -> bool {
     matches!(worker.state.as_str(), "running" | "idle")
-}
-
-fn is_quarantined(partition: &crate::status::PartitionStatus) -> bool {
-    partition.state == PartitionState::Quarantined
 }
 
 fn why(reason: &Option<String>) -> &str {

@@ -89,6 +89,10 @@ impl Observed for Watching {
         self.0.clusters()
     }
 
+    fn is_monitor(&self) -> bool {
+        true
+    }
+
     fn not_alive(&self) -> Vec<String> {
         let dead = self.0.dead().into_iter();
         let told = |cluster| format!("cluster {cluster}: whoever watches it is gone");

@@ -15,6 +15,7 @@ use crate::config::settings::{AdminSettings, LagSettings, LogSettings, Settings}
 use crate::config::surroundings::Host;
 use crate::config::{Loaded, load_sinks};
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::monitor::Clusters;
 use crate::monitor::inside::Inside;
 use crate::notify::Notifications;
@@ -100,6 +101,7 @@ impl Process {
         let sinks = Arc::new(Sinks {
             supervisor: OnceLock::new(),
             inside,
+            journal: Arc::default(),
         });
         let server = Server::bind(&self.admin, sinks.clone(), registry).await?;
         let names: Vec<_> = plans.iter().map(|plan| plan.name.to_string()).collect();
@@ -110,7 +112,8 @@ impl Process {
             "running {}",
             names.join(", ")
         );
-        let supervisor = sinks.supervisor.get_or_init(|| Supervisor::start(plans));
+        let start = || Supervisor::start_telling(plans, &sinks.journal);
+        let supervisor = sinks.supervisor.get_or_init(start);
         tokio::spawn(look(sinks.clone(), self.lag.offset_refresh));
         if let Some(server) = server {
             tokio::spawn(server.serve());
@@ -160,6 +163,7 @@ fn conclude(clean: bool) -> Exit {
 struct Sinks {
     supervisor: OnceLock<Supervisor>,
     inside: Inside,
+    journal: Arc<Journal>,
 }
 
 /// Looks how far the sinks have come, again and again.
@@ -191,5 +195,9 @@ impl Observed for Sinks {
 
     fn clusters(&self) -> Clusters {
         self.inside.clusters()
+    }
+
+    fn journal(&self) -> Arc<Journal> {
+        self.journal.clone()
     }
 }

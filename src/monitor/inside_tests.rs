@@ -12,6 +12,7 @@ fn partition(number: i32, num_commits: u64, committed: i64, log_end: i64) -> Par
         epoch: 1,
         state: PartitionState::Running,
         reason: None,
+        needs_a_person: false,
         next: None,
         acked: None,
         committed: Some(committed),
@@ -38,6 +39,7 @@ fn sink(partitions: Vec<PartitionStatus>) -> Vec<SinkStatus> {
         health: SinkHealth::default(),
         workers: vec![worker],
         lag: None,
+        totals: Default::default(),
         verdict: None,
     }]
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
+
 use crate::lag::{GroupPartition, GroupVerdict, Owner, Rules, Store, judge_group};
 
 /// What is told of a cluster.
@@ -34,7 +36,7 @@ pub enum Who {
 }
 
 /// How a cluster's watch stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Standing {
     /// Whether everything that was there at the start has been read.
     pub is_ready: bool,

@@ -220,7 +220,7 @@ fn link(page: &str, id: &GroupId) -> String {
     };
     let page = page.trim_end_matches('/');
     format!(
-        "{page}/#/groups/{}/{}",
+        "{page}/#/group/{}/{}",
         encode(&id.cluster),
         encode(&id.group)
     )

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::incident::Event;
 use super::message::{Message, Partition};
+use crate::journal::words::{duration, number};
 
 /// The message with its title and its text.
 pub fn say(mut message: Message) -> Message {
@@ -18,30 +19,10 @@ pub fn moment(ms: i64) -> String {
     at.map_or_else(|_| "?".into(), |at| at.to_string())
 }
 
-/// `95 s`, `12 min`, `2 h 10 min`, `3 d 4 h`.
-pub fn lasting(seconds: f64) -> String {
+/// Seconds in words.
+fn lasting(seconds: f64) -> String {
     // Saturates.
-    let s = seconds.round() as u64;
-    let (minutes, hours) = (s / 60, s / 3_600);
-    match s {
-        ..120 => format!("{s} s"),
-        ..7_200 => format!("{minutes} min"),
-        ..172_800 => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{} d {} h", hours / 24, hours % 24),
-    }
-}
-
-/// `1,234,567`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    duration((seconds * 1_000.0) as i64)
 }
 
 fn title(m: &Message) -> String {
@@ -146,7 +127,10 @@ fn overall(m: &Message) -> String {
 fn behind(lag: u64, time_lag_s: Option<f64>, is_more: bool) -> String {
     let mut text = match lag {
         1 => "1 record behind".to_owned(),
-        lag => format!("{} records behind", thousands(lag)),
+        lag => format!(
+            "{} records behind",
+            number(i64::try_from(lag).unwrap_or(i64::MAX))
+        ),
     };
     if let Some(s) = time_lag_s.filter(|_| lag > 0) {
         let more = if is_more { "more than " } else { "" };

@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
+use crate::journal::Journal;
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
@@ -21,9 +22,10 @@ use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::mailbox::{Command, Mailbox};
 use crate::pipeline::report::{Reporter, lock};
 use crate::pipeline::source::Source;
+use crate::pipeline::summary::sum_up;
 use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
 use crate::sinks::Connector;
-use crate::status::{CircuitState, PartitionState, SinkHealth, SinkStatus, WorkerStatus};
+use crate::status::{SinkStatus, Totals, WorkerStatus};
 
 /// How long to wait where only a command ends the wait.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -64,6 +66,7 @@ struct SinkHandle {
     plan: Plan,
     connector: Mutex<Option<Arc<dyn Connector>>>,
     workers: Vec<WorkerHandle>,
+    journal: Arc<Journal>,
 }
 
 struct WorkerHandle {
@@ -74,9 +77,14 @@ struct WorkerHandle {
 impl Supervisor {
     /// Starts every sink; never fails, since a sink that can't start is tried again for ever.
     pub fn start(plans: Vec<Plan>) -> Self {
+        Self::start_telling(plans, &Arc::default())
+    }
+
+    /// The same; what happens is told to `journal`.
+    pub fn start_telling(plans: Vec<Plan>, journal: &Arc<Journal>) -> Self {
         let sinks: Vec<_> = plans
             .into_iter()
-            .map(|plan| Arc::new(SinkHandle::new(plan)))
+            .map(|plan| Arc::new(SinkHandle::new(plan, journal.clone())))
             .collect();
         let threads = sinks.iter().flat_map(|sink| {
             (0..sink.workers.len()).filter_map(|worker| {
@@ -196,12 +204,13 @@ impl WorkerHandle {
 }
 
 impl SinkHandle {
-    fn new(plan: Plan) -> Self {
+    fn new(plan: Plan, journal: Arc<Journal>) -> Self {
         let workers = (0..plan.workers).map(WorkerHandle::new).collect();
         SinkHandle {
             plan,
             connector: Mutex::new(None),
             workers,
+            journal,
         }
     }
 
@@ -266,7 +275,7 @@ impl SinkHandle {
             status: self.workers[worker].status.clone(),
             mailbox: self.workers[worker].mailbox.clone(),
         };
-        let reporter = Reporter::new(plan.name.clone(), worker);
+        let reporter = Reporter::new(plan.name.clone(), worker).telling(self.journal.clone());
         Ok(Worker::new(parts, reporter, Instant::now()).run())
     }
 
@@ -299,6 +308,7 @@ impl SinkHandle {
             state,
             reason,
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),
+            totals: totals(&self.plan.metrics),
             verdict: None,
             health,
             workers,
@@ -306,34 +316,13 @@ impl SinkHandle {
     }
 }
 
-/// One word for a sink, and why: the worst that a person must know first.
-fn sum_up(health: &SinkHealth, workers: &[WorkerStatus]) -> (String, Option<String>) {
-    let mut partitions = workers.iter().flat_map(|worker| &worker.partitions);
-    let stuck = partitions.find(|partition| partition.state == PartitionState::Quarantined);
-    let in_state = |state: &str| workers.iter().find(|worker| worker.state == state);
-    let (state, reason) = if let Some(partition) = stuck {
-        ("stuck", partition.reason.clone())
-    } else if health.circuit != CircuitState::Closed {
-        ("waiting", health.reason.clone())
-    } else if let Some(worker) = in_state("fenced") {
-        ("fenced", worker.reason.clone())
-    } else if let Some(worker) = in_state("restarting") {
-        ("restarting", worker.reason.clone())
-    } else if let Some(worker) = workers.iter().find(|worker| worker.kafka_error.is_some()) {
-        ("waiting", worker.kafka_error.clone())
-    } else if in_state("running").or(in_state("idle")).is_some() {
-        (
-            "running",
-            workers.iter().find_map(|worker| worker.reason.clone()),
-        )
-    } else if in_state("starting").is_some() {
-        ("starting", None)
-    } else {
-        ("stopped", None)
-    };
-    (state.to_owned(), reason)
+fn totals(metrics: &SinkMetrics) -> Totals {
+    Totals {
+        records: metrics.records.get(),
+        acked_records: metrics.acked_records.get(),
+        dead_letters: metrics.dead_letters.get(),
+    }
 }
-
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

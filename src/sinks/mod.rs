@@ -20,6 +20,7 @@
 pub mod circuit;
 pub mod elasticsearch;
 pub mod hdfs;
+mod json;
 #[doc(hidden)] // for tests/fuzz.rs
 pub mod value;
 
@@ -140,12 +141,15 @@ pub enum Answer {
         rejection: Rejection,
     },
     /// Stop delivering this partition (its turn is over, or its index is unavailable). What was delivered
-    /// after the last record that `append` took is delivered again on `Resume`.
+    /// after the last record that `append` took is delivered again on `Resume`. Said again if the trouble
+    /// changes.
     Pause {
         /// Which partition.
         slot: Slot,
         /// Which assignment of it.
         epoch: Epoch,
+        /// The trouble it waits for; none if it is merely not its turn.
+        why: Option<Error>,
     },
     /// Deliver it again, from the record after the last that `append` took.
     Resume {
@@ -199,7 +203,7 @@ impl Answer {
             Answer::Opened { slot, epoch, .. }
             | Answer::Acked { slot, epoch, .. }
             | Answer::Refused { slot, epoch, .. }
-            | Answer::Pause { slot, epoch }
+            | Answer::Pause { slot, epoch, .. }
             | Answer::Resume { slot, epoch }
             | Answer::Rewind { slot, epoch, .. }
             | Answer::Stopped { slot, epoch, .. }

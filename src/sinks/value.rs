@@ -8,25 +8,31 @@ use serde::Deserialize as _;
 use serde::de::IgnoredAny;
 
 use crate::sinks::Rejection;
+use crate::sinks::json;
 
-/// Deepest nesting that is taken; whoever reads the sinks has limits of their own.
-pub const MAX_DEPTH: usize = 128;
+pub use json::MAX_DEPTH;
 
 /// Appends `value` to `body` as one line (with its line break), or says why it isn't one JSON object; then
 /// nothing is appended.
 pub fn append_line(body: &mut Vec<u8>, value: &[u8]) -> Result<(), Rejection> {
-    let object = as_object(value)?;
+    let known = json::look_over(value).filter(|_| std::str::from_utf8(value).is_ok());
+    let object = match known {
+        Some(_) => value.trim_ascii(),
+        None => as_object(value)?,
+    };
     let start = body.len();
     body.reserve(object.len() + 1);
     body.extend_from_slice(object);
-    if let Some(copied) = body.get_mut(start..) {
+    if known.is_none_or(|object| object.has_line_breaks)
+        && let Some(copied) = body.get_mut(start..)
+    {
         blank_line_breaks(copied);
     }
     body.push(b'\n');
     Ok(())
 }
 
-/// The JSON object that `value` is, without white space around it.
+/// The JSON object that `value` is, without white space around it; or what is wrong with it.
 fn as_object(value: &[u8]) -> Result<&[u8], Rejection> {
     // Checked as a whole: passing over a string doesn't look at its bytes.
     let text = std::str::from_utf8(value).map_err(|e| {

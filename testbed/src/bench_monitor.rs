@@ -11,12 +11,12 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testbed::error::Context;
 use testbed::guard::{TestDir, wait_until};
-use testbed::{Error, Generator, Kafka, KafkaOptions, Load, Outflow, Result};
+use testbed::{Generator, Kafka, KafkaOptions, Load, Outflow, Result};
+
+use crate::speed::{cpu_seconds, resident_mib};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 const TOPIC: &str = "watched";
-/// The kernel's clock ticks a second, as it shows them.
-const TICKS: f64 = 100.0;
 
 /// How the benchmark is run.
 #[derive(Args)]
@@ -148,30 +148,4 @@ fn wait_for_groups(monitor: &Outflow, groups: usize) -> Result<()> {
             false => Err(format!("{full} of {groups}")),
         }
     })
-}
-
-/// What a process has used of cores since it began.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("no such process")?;
-    // The name may have blanks in it; utime and stime are the 14th and 15th field.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<f64>().ok());
-    match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok((user + system) / TICKS),
-        _ => Err(Error::new("/proc/<pid>/stat isn't understood")),
-    }
-}
-
-fn resident_mib(pid: u32) -> Result<f64> {
-    let status =
-        std::fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.map(|kib| kib / 1024.0)
-        .ok_or_else(|| Error::new("/proc/<pid>/status isn't understood"))
 }

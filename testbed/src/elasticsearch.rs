@@ -28,6 +28,8 @@ pub struct ElasticsearchOptions {
     pub ports_base: Option<u16>,
     /// Settings that are added to, or replace, the testbed's own in `elasticsearch.yml`.
     pub settings: Vec<(String, String)>,
+    /// JVM flags that are added to, or replace, the testbed's own, which let it start quickly.
+    pub jvm: Vec<String>,
     /// TLS with a certificate of the testbed's own authority, and a user [`USER`] with all rights. There
     /// are no API keys: this distribution lacks a module that they need.
     pub secure: bool,
@@ -323,7 +325,8 @@ fn write_config(
         let _ = writeln!(text, "{name}: {value}");
     }
     let jvm = "-Xms512m\n-Xmx512m\n-XX:+UseSerialGC\n-XX:TieredStopAtLevel=1\n-XX:-HeapDumpOnOutOfMemoryError\n";
-    let jvm = format!("{jvm}-Djava.io.tmpdir=${{ES_TMPDIR}}\n");
+    let own = options.jvm.join("\n");
+    let jvm = format!("{jvm}{own}\n-Djava.io.tmpdir=${{ES_TMPDIR}}\n");
     let log = "status = error\nappender.console.type = Console\nappender.console.name = console\n\
                appender.console.layout.type = PatternLayout\n\
                appender.console.layout.pattern = [%d{HH:mm:ss,SSS}][%-5p][%c{1.}] %m%n\n\

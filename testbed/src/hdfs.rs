@@ -28,6 +28,8 @@ pub struct HdfsOptions {
     pub namenode_ports: Option<(u16, u16)>,
     /// Properties that are added to, or replace, the testbed's own in `hdfs-site.xml`.
     pub properties: Vec<(String, String)>,
+    /// JVM flags that are added to, or replace, the testbed's own, which let it start quickly.
+    pub jvm: Vec<String>,
 }
 
 /// A running HDFS. Dropping it kills it and removes its data.
@@ -79,7 +81,8 @@ impl Hdfs {
         let home = dir.subdir("namenode")?;
         format_namenode(artifacts, &config_dir, &home)?;
         let class = "org.apache.hadoop.hdfs.server.namenode.NameNode";
-        let spec = java(artifacts, &config_dir, &home, "namenode.log", class);
+        let mut spec = java(artifacts, &config_dir, &home, "namenode.log", class);
+        use_jvm(&mut spec, &options.jvm);
         let namenode = Arc::new(Node::new("HDFS NameNode", spec, namenode_ready(&http)));
 
         let mut datanodes = Vec::new();
@@ -96,7 +99,8 @@ impl Hdfs {
             let all: Vec<_> = common.iter().cloned().chain(own).collect();
             write_xml(&config.join("hdfs-site.xml"), &all, &options.properties)?;
             let class = "org.apache.hadoop.hdfs.server.datanode.DataNode";
-            let spec = java(artifacts, &config, &home, "datanode.log", class);
+            let mut spec = java(artifacts, &config, &home, "datanode.log", class);
+            use_jvm(&mut spec, &options.jvm);
             let name = format!("HDFS DataNode {number}");
             datanodes.push(Arc::new(Node::new(
                 &name,
@@ -317,6 +321,13 @@ fn java(artifacts: &Artifacts, config: &Path, home: &Path, log: &str, class: &st
         log: home.join(log),
         as_id: None,
     }
+}
+
+/// Adds flags before the class, which comes last.
+fn use_jvm(spec: &mut Spec, flags: &[String]) {
+    let class = spec.args.pop();
+    spec.args.extend_from_slice(flags);
+    spec.args.extend(class);
 }
 
 fn format_namenode(artifacts: &Artifacts, config: &Path, home: &Path) -> Result<()> {

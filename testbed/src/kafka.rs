@@ -34,6 +34,8 @@ pub struct KafkaOptions {
     pub scram_user: Option<(String, String)>,
     /// Server properties that are added to, or replace, the testbed's own.
     pub properties: Vec<(String, String)>,
+    /// JVM flags that are added to, or replace, the testbed's own, which let it start quickly.
+    pub jvm: Vec<String>,
 }
 
 /// The ports of one broker.
@@ -74,7 +76,7 @@ impl Kafka {
             let config = home.join("server.properties");
             fs::write(&config, properties).context("can't write server.properties")?;
             // The format is a short Java run: the same process does both.
-            let node = broker_node(artifacts, &home, broker, &ports)?;
+            let node = broker_node(artifacts, &home, broker, &ports, &options.jvm)?;
             nodes.push(Arc::new(node));
         }
         let kafka = Self { nodes, ports, dir };
@@ -250,8 +252,10 @@ fn broker_node(
     home: &Path,
     broker: usize,
     ports: &[BrokerPorts],
+    jvm: &[String],
 ) -> Result<Node> {
     let mut spec = spec(artifacts, home, "kafka.log", &["-Xms128m", "-Xmx512m"]);
+    spec.args.extend_from_slice(jvm);
     spec.args
         .extend(["kafka.Kafka", "server.properties"].map(str::to_owned));
     let port = ports.get(broker).map_or(0, |ports| ports.plain);

@@ -18,10 +18,12 @@
 //! | [`transactions`] | producing in transactions: committed, aborted, hanging |
 //! | [`stub`] | an Elasticsearch that takes everything at once, and knows when |
 //! | [`process`] | a running outflow |
+//! | [`browser`] | Chromium, for tests of the page |
 //! | [`cluster`] | all three together, shared by the tests of one process |
 //! | [`chaos`], [`soak`] | the fault suite, the long run |
 
 pub mod artifacts;
+pub mod browser;
 mod bulk;
 pub mod certs;
 pub mod chaos;
@@ -50,6 +52,7 @@ pub mod tcp_proxy;
 mod tool;
 pub mod transactions;
 
+pub use browser::{Browser, Page};
 pub use checker::{Ids, Report, check_elasticsearch, check_hdfs};
 pub use cluster::{Cluster, ClusterOptions, exclusive, shared};
 pub use documents::{Document, Documents};
@@ -66,3 +69,16 @@ pub use produce::{Generator, Load, Outgoing, Producer};
 pub use stub::{Arrival, Stub};
 pub use tcp_proxy::{Call, Mode, Protocol, TcpProxy, Then, Trap};
 pub use transactions::TransactionalProducer;
+
+/// JVM flags of a server that is measured: as a server runs, not as quick to start as it can be.
+pub fn warm_jvm(heap_mib: u32) -> Vec<String> {
+    let heap = [format!("-Xms{heap_mib}m"), format!("-Xmx{heap_mib}m")];
+    let compiler = [
+        "-XX:-UseSerialGC",
+        "-XX:+UseG1GC",
+        "-XX:TieredStopAtLevel=4",
+    ];
+    heap.into_iter()
+        .chain(compiler.map(str::to_owned))
+        .collect()
+}

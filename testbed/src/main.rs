@@ -3,6 +3,7 @@
 mod bench;
 mod bench_monitor;
 mod demo;
+mod speed;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Demo(demo::Options),
     /// Measure how long partitions stand still in rebalances, and show who gets what
     BenchRebalance(bench::Options),
+    /// Measure what a record costs, beside the limits of this machine and a peer
+    Bench(speed::Options),
     /// Run the fault suite: cases, or random faults
     Chaos(testbed::chaos::command::Options),
     /// A long run: memory, descriptors and threads must stay flat
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Probe => probe(),
         Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => speed::run(&options),
         Command::BenchRebalance(options) => bench::run(&options),
         Command::Chaos(options) => testbed::chaos::command::run(&options),
         Command::Soak(options) => testbed::soak::run(&options),

@@ -3,7 +3,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -32,28 +33,48 @@ pub struct Arrival {
     pub at: Instant,
 }
 
-type Arrivals = Arc<Mutex<Vec<Arrival>>>;
+/// What the stub keeps of what comes.
+#[derive(Clone, Debug)]
+enum Kept {
+    /// When which record came.
+    Arrivals(Arc<Mutex<Vec<Arrival>>>),
+    /// How many documents came: costs next to nothing.
+    Count(Arc<AtomicUsize>),
+}
 
 /// A running stub. Dropping it closes its listener.
 pub struct Stub {
     address: SocketAddr,
-    arrivals: Arrivals,
+    kept: Kept,
     task: JoinHandle<()>,
 }
 
 impl Stub {
-    /// Listens on a free port.
+    /// Listens on a free port, and notes each record.
     pub fn start() -> Result<Self> {
+        Self::keeping(Kept::Arrivals(Arc::default()))
+    }
+
+    /// The same, but documents are only counted, two lines each.
+    pub fn counting() -> Result<Self> {
+        Self::keeping(Kept::Count(Arc::default()))
+    }
+
+    fn keeping(kept: Kept) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], crate::ports::free_port()?));
         let listener = block_on(async move { TcpListener::bind(address).await });
         let listener = listener.context(format!("can't listen on {address}"))?;
-        let arrivals = Arrivals::default();
-        let task = runtime().spawn(accept(listener, Arc::clone(&arrivals)));
+        let task = runtime().spawn(accept(listener, kept.clone()));
         Ok(Self {
             address,
-            arrivals,
+            kept,
             task,
         })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Its address, such as `http://127.0.0.1:12345`.
@@ -63,8 +84,18 @@ impl Stub {
 
     /// What has come since the last call, in order.
     pub fn take(&self) -> Vec<Arrival> {
-        let arrivals = self.arrivals.lock();
-        std::mem::take(&mut *arrivals.unwrap_or_else(PoisonError::into_inner))
+        match &self.kept {
+            Kept::Arrivals(all) => std::mem::take(&mut *lock(all)),
+            Kept::Count(_) => Vec::new(),
+        }
+    }
+
+    /// How many documents have come, those that were taken not counted.
+    pub fn num_docs(&self) -> usize {
+        match &self.kept {
+            Kept::Arrivals(all) => lock(all).len(),
+            Kept::Count(count) => count.load(Ordering::Acquire),
+        }
     }
 }
 
@@ -74,16 +105,20 @@ impl Drop for Stub {
     }
 }
 
-async fn accept(listener: TcpListener, arrivals: Arrivals) {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: TcpListener, kept: Kept) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let arrivals = Arc::clone(&arrivals);
+        let kept = kept.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&arrivals), request));
+            let service = service_fn(move |request| answer(kept.clone(), request));
             let server = hyper::server::conn::http1::Builder::new();
             // A client that goes away is no error here.
             let _ = server.serve_connection(TokioIo::new(stream), service).await;
@@ -93,7 +128,7 @@ async fn accept(listener: TcpListener, arrivals: Arrivals) {
 }
 
 async fn answer(
-    arrivals: Arrivals,
+    kept: Kept,
     request: Request<Incoming>,
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let is_bulk = request.uri().path().ends_with("_bulk");
@@ -104,8 +139,8 @@ async fn answer(
     };
     let text = match is_bulk {
         false => r#"{"version":{"number":"9.0.0"},"tagline":"You Know, for Tests"}"#.to_owned(),
-        true if is_gzip => take(&arrivals, &gunzip(&body).unwrap_or_default()),
-        true => take(&arrivals, &body),
+        true if is_gzip => kept.take(&gunzip(&body).unwrap_or_default()),
+        true => kept.take(&body),
     };
     let mut response = Response::new(Full::from(text));
     let json = hyper::header::HeaderValue::from_static("application/json");
@@ -116,8 +151,27 @@ async fn answer(
     Ok(response)
 }
 
-/// Notes every item and answers that all of them were done.
-fn take(arrivals: &Arrivals, body: &[u8]) -> String {
+impl Kept {
+    /// Keeps every item and answers that all of them were done.
+    fn take(&self, body: &[u8]) -> String {
+        match self {
+            Kept::Arrivals(arrivals) => note(arrivals, body),
+            Kept::Count(count) => tally(count, body),
+        }
+    }
+}
+
+/// Two lines are a document; what is done to it is the same for all.
+fn tally(count: &AtomicUsize, body: &[u8]) -> String {
+    let num = memchr::memchr_iter(b'\n', body).count() / 2;
+    let op = body.split(|byte| *byte == b'"').nth(1).unwrap_or_default();
+    let item = format!(r#"{{"{}":{{"status":201}}}}"#, String::from_utf8_lossy(op));
+    let items = vec![item; num].join(",");
+    count.fetch_add(num, Ordering::AcqRel);
+    format!(r#"{{"took":1,"errors":false,"items":[{items}]}}"#)
+}
+
+fn note(arrivals: &Mutex<Vec<Arrival>>, body: &[u8]) -> String {
     let at = Instant::now();
     let mut noted = Vec::new();
     let mut items = Vec::new();
@@ -135,8 +189,7 @@ fn take(arrivals: &Arrivals, body: &[u8]) -> String {
         noted.extend(arrival(meta["_id"].as_str().unwrap_or_default(), at));
         items.push(format!(r#"{{"{op}":{{"status":201}}}}"#));
     }
-    let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-    arrivals.extend(noted);
+    lock(arrivals).extend(noted);
     format!(
         r#"{{"took":1,"errors":false,"items":[{}]}}"#,
         items.join(",")
@@ -160,14 +213,23 @@ mod tests {
 
     #[test]
     fn items_are_noted_and_all_are_done() {
-        let arrivals = Arrivals::default();
+        let arrivals = Mutex::default();
         let body =
             b"{\"index\":{\"_id\":\"a+b+7+42\"}}\n{\"x\":1}\n{\"delete\":{\"_id\":\"t+1+2\"}}\n";
-        let text = take(&arrivals, body);
+        let text = note(&arrivals, body);
         let answer: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(answer["items"].as_array().map(Vec::len), Some(2));
         let noted = arrivals.lock().expect("lock");
         let places: Vec<_> = noted.iter().map(|a| (a.partition, a.offset)).collect();
         assert_eq!(places, [(7, 42), (1, 2)]);
+    }
+
+    #[test]
+    fn documents_are_counted_by_their_lines() {
+        let count = AtomicUsize::new(0);
+        let text = tally(&count, b"{\"create\":{}}\n{\"x\":1}\n{\"create\":{}}\n{}\n");
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(count.load(Ordering::Acquire), 2);
+        assert_eq!(answer["items"][1]["create"]["status"], 201);
     }
 }

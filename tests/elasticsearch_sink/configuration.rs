@@ -72,8 +72,7 @@ fn of_several_indices_a_missing_one_waits_alone() {
     driver.append_all(0, 0..200);
     driver.until_acked(0, 1, 200);
     let (slot, epoch) = (Slot(1), Epoch(1));
-    let pause = Answer::Pause { slot, epoch };
-    driver.until("it waits", |d| d.answers.contains(&pause));
+    driver.until("it waits", |d| d.waits_for(1, &missing));
     let details = driver.health().details;
     assert!(
         details.iter().any(|(name, _)| name.contains(&missing)),

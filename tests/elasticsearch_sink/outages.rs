@@ -67,6 +67,35 @@ fn a_frozen_server_is_timed_out_and_nothing_is_doubled() {
 }
 
 #[test]
+fn a_server_that_answers_too_late_is_sent_less_at_once() {
+    let server = Server::take();
+    let index = fresh("late");
+    let proxy = HttpProxy::start(server.url()).unwrap();
+    let settings = ElasticsearchSettings {
+        op: WriteOp::Create,
+        request_timeout: Duration::from_secs(1),
+        ..settings(&proxy.url(), &index)
+    };
+    let mut driver = Driver::new(settings);
+    driver.open(0, "t", 1, 0);
+    driver.append_all(0, 0..1);
+    driver.until_acked(0, 1, 1);
+    assert_eq!(driver.concurrency(), 4);
+    // Forwarded: what is given up is written all the same.
+    proxy.always(Fault::Delay(Duration::from_secs(3)));
+    let text = "x".repeat(100_000);
+    for n in 1..9 {
+        let large = json!({"n": n, "text": text}).to_string();
+        driver.append(0, n, None, Some(&large)).unwrap();
+    }
+    driver.until("less is sent", |d| d.concurrency() < 4);
+    proxy.heal();
+    driver.until_acked(0, 1, 9);
+    assert!(driver.refused().is_empty());
+    assert_holds(&server.documents(), &index, 0, 9);
+}
+
+#[test]
 fn answers_that_are_lost_or_not_understood_are_asked_for_again() {
     let server = Server::take();
     let html = b"<html>200 OK</html>".to_vec();
@@ -236,8 +265,7 @@ fn an_index_that_is_unavailable_holds_up_its_own_partitions_only() {
         driver.append(0, n, None, Some(&document(n))).unwrap();
         driver.append(1, n, None, Some(&document(n))).unwrap();
     }
-    let pause = Answer::Pause { slot, epoch };
-    driver.until("the partition waits", |d| d.answers.contains(&pause));
+    driver.until("the partition waits", |d| d.waits_for(1, &ill));
     driver.append_all(0, 100..1_000);
     driver.until_acked(0, 1, 1_000);
     assert_eq!(driver.acked(1, 1), 0);

@@ -177,6 +177,25 @@ impl Driver {
         }
     }
 
+    /// Whether a partition was told to wait for trouble whose words have this in them.
+    pub fn waits_for(&self, slot: usize, words: &str) -> bool {
+        self.answers.iter().any(|answer| match answer {
+            Answer::Pause {
+                slot: Slot(at),
+                why: Some(why),
+                ..
+            } => *at == slot && why.what.contains(words),
+            _ => false,
+        })
+    }
+
+    /// How many requests may be in flight.
+    pub fn concurrency(&self) -> usize {
+        let details = self.health().details.into_iter();
+        let mut found = details.filter(|(name, _)| name == "worker_0_concurrency");
+        found.next().unwrap().1.parse().unwrap()
+    }
+
     /// Drives the sink until `done`.
     pub fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;

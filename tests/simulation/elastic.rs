@@ -267,7 +267,8 @@ impl SimElastic {
                 answers.push(Answer::Resume { slot, epoch });
             } else if part.paused_until.is_none() && world.goes_wrong(1) {
                 part.paused_until = Some(world.now + world.rng.range(100, 5_000));
-                answers.push(Answer::Pause { slot, epoch });
+                let why = Some(Error::unavailable("its index is red"));
+                answers.push(Answer::Pause { slot, epoch, why });
             } else if world.goes_wrong(1) {
                 world.truth[part.p as usize].excuse = Some("the sink found something wrong");
                 world.bar(self.client, part.p, false);

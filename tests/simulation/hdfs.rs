@@ -275,7 +275,11 @@ impl SimHdfs {
             if over && !part.draining {
                 part.reading = false;
                 let epoch = part.epoch;
-                self.answers.push(Answer::Pause { slot, epoch });
+                self.answers.push(Answer::Pause {
+                    slot,
+                    epoch,
+                    why: None,
+                });
             }
         }
         let free = world.plan.open_files.saturating_sub(self.num_reading());

@@ -285,7 +285,7 @@ impl Control {
                     self.refused(slot, offset, rejection, now, out);
                 }
             }
-            Answer::Pause { slot, epoch } => self.paused(slot, epoch, out),
+            Answer::Pause { slot, epoch, why } => self.paused(slot, epoch, why, out),
             Answer::Resume { slot, epoch } => self.resumed(slot, epoch, out),
             Answer::Rewind { slot, epoch, why } => self.rewind(slot, epoch, why, now, out),
             Answer::Stopped { slot, epoch, why } => {

@@ -296,7 +296,13 @@ impl Control {
         });
     }
 
-    pub(super) fn paused(&mut self, slot: Slot, epoch: Epoch, out: &mut Vec<Action>) {
+    pub(super) fn paused(
+        &mut self,
+        slot: Slot,
+        epoch: Epoch,
+        why: Option<Error>,
+        out: &mut Vec<Action>,
+    ) {
         let Some(partition) = self.held(slot, epoch) else {
             return;
         };
@@ -306,8 +312,10 @@ impl Control {
                 partition.state = State::Paused;
                 out.push(Action::Stop(partition.id.clone()));
             }
-            _ => {}
+            State::Paused => {}
+            _ => return,
         }
+        partition.reason = why;
     }
 
     pub(super) fn resumed(&mut self, slot: Slot, epoch: Epoch, out: &mut Vec<Action>) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::settings::OffsetLost;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::offsets::{Epoch, Range, TopicPartition, Tracker};
 use crate::pipeline::source::Location;
 use crate::status::{PartitionState, PartitionStatus};
@@ -21,7 +21,7 @@ pub(super) enum State {
     CommittingFirst { reading: bool },
     /// Records flow.
     Running,
-    /// Open, not delivered: the sink said so (its turn is over, its index is unavailable).
+    /// Open, not delivered: the sink said so (its turn is over; or its index is unavailable, then `reason` says so).
     Paused,
     /// Open, not delivered: too much between the frontier and the newest record taken.
     SpanFull,
@@ -185,6 +185,7 @@ impl Partition {
             epoch: self.epoch.0,
             state: self.shown(),
             reason: self.reason.as_ref().map(ToString::to_string),
+            needs_a_person: self.needs_a_person(),
             next: self.tracker.as_ref().map(Tracker::next),
             acked,
             committed: self.committed,
@@ -194,6 +195,16 @@ impl Partition {
             acked_timestamp_ms: self.timestamps.newest_acked(),
             commit_mismatch: self.commit_mismatch.clone(),
             verdict: None,
+        }
+    }
+
+    /// Whether it stands still for what doesn't go away by itself.
+    fn needs_a_person(&self) -> bool {
+        let is_misconfigured = |why: &Error| why.kind == Kind::Misconfigured;
+        match self.state {
+            State::Draining(DrainFor::Quarantine { .. }) | State::Quarantined => true,
+            State::Paused => self.reason.as_ref().is_some_and(is_misconfigured),
+            _ => false,
         }
     }
 

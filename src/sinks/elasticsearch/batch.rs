@@ -81,9 +81,9 @@ impl Span {
         *self.pending.get_mut() += 1;
     }
 
-    /// One of its items is final. True for the last one, once.
-    pub fn finish_item(&self) -> bool {
-        self.pending.fetch_sub(1, Ordering::AcqRel) == 1
+    /// So many of its items are final. True with the last of them, once.
+    pub fn finish_items(&self, num: u32) -> bool {
+        self.pending.fetch_sub(num, Ordering::AcqRel) == num
     }
 }
 
@@ -281,9 +281,9 @@ mod tests {
         assert!(span.is_final());
         span.add_item();
         span.add_item();
-        assert!(!span.finish_item());
+        assert!(!span.finish_items(1));
         assert!(!span.is_final());
-        assert!(span.finish_item());
+        assert!(span.finish_items(1));
         assert!(span.is_final());
     }
 

@@ -14,6 +14,7 @@ use super::batch::{Item, Job, Piece};
 use super::lanes::Lanes;
 use super::limits::Limits;
 use super::transport::Client;
+use crate::error::Error;
 use crate::metrics::SinkMetrics;
 use crate::offsets::{Epoch, Range};
 use crate::sinks::circuit::{CircuitHandle, Leave, Probe};
@@ -62,12 +63,16 @@ pub enum Event {
         /// The offsets.
         range: Range,
     },
-    /// Records of this partition wait for an index.
+    /// Records of this partition wait for an index; said again if the index's trouble changes.
     Held {
         /// The partition.
         slot: Slot,
         /// The assignment.
         epoch: Epoch,
+        /// The index.
+        index: Arc<str>,
+        /// Its trouble.
+        why: Error,
     },
     /// They don't any more.
     Released {
@@ -75,6 +80,8 @@ pub enum Event {
         slot: Slot,
         /// The assignment.
         epoch: Epoch,
+        /// The index.
+        index: Arc<str>,
     },
     /// A delivery is over; its buffer may be used again.
     Finished {

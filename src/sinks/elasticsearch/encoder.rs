@@ -6,13 +6,13 @@
 //! requests finish. That holds while one partition of one topic feeds an id; the pipeline watches the topic's
 //! id and its partition count and stops the partition when they change.
 
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::ops::Range as TimeRange;
 use std::sync::Arc;
 
 use super::answer::Naming;
 use super::batch::Op;
-use super::index_name::Template;
+use super::index_name::{Resolved, Template};
 use crate::config::settings::{ElasticsearchSettings, IdSource, Tombstones, WriteOp};
 use crate::error::Error;
 use crate::offsets::TopicPartition;
@@ -46,6 +46,8 @@ struct Name {
     index: Arc<str>,
     /// With quotes, as it stands in the action line.
     json: String,
+    /// The action line up to the id, or, if the id is made of the offset, up to that.
+    head: String,
     holds_for: Option<TimeRange<i64>>,
 }
 
@@ -168,13 +170,24 @@ impl Encoder {
                 holds_for: resolved.holds_for,
                 ..old
             },
-            None => Name {
-                json: serde_json::Value::from(resolved.name.as_str()).to_string(),
-                index: resolved.name.into(),
-                holds_for: resolved.holds_for,
-            },
+            None => self.name(&target.id_prefix, resolved),
         });
         Ok(())
+    }
+
+    fn name(&self, id_prefix: &str, resolved: Resolved) -> Name {
+        let json = serde_json::Value::from(resolved.name.as_str()).to_string();
+        let mut head = format!("{{\"{}\":{{\"_index\":{json}", self.op);
+        if self.id == IdSource::Offset {
+            // A topic's name has nothing that JSON would escape.
+            let _ = write!(head, ",\"_id\":\"{id_prefix}");
+        }
+        Name {
+            json,
+            head,
+            index: resolved.name.into(),
+            holds_for: resolved.holds_for,
+        }
     }
 
     fn write_action(
@@ -184,19 +197,22 @@ impl Encoder {
         op: Op,
         body: &mut Vec<u8>,
     ) -> Result<(), Rejection> {
-        let index = target.name.as_ref().map_or("\"\"", |name| &name.json);
-        // Writing to a Vec can't fail.
-        let _ = write!(body, "{{\"{op}\":{{\"_index\":{index}");
+        let Some(name) = &target.name else {
+            return Ok(());
+        };
+        // Deletes are by key: their line has the same form.
+        match op == self.op {
+            true => body.extend_from_slice(name.head.as_bytes()),
+            false => {
+                body.extend_from_slice(format!("{{\"{op}\":{{\"_index\":{}", name.json).as_bytes())
+            }
+        }
+        let mut digits = itoa::Buffer::new();
         match self.id {
             IdSource::None => {}
             IdSource::Offset => {
-                // A topic's name has nothing that JSON would escape.
-                let _ = write!(
-                    body,
-                    ",\"_id\":\"{}{}\"",
-                    target.id_prefix,
-                    record.own_offset()
-                );
+                body.extend_from_slice(digits.format(record.own_offset()).as_bytes());
+                body.push(b'"');
             }
             IdSource::Key => {
                 let id = key_id(record.key)?;
@@ -204,8 +220,9 @@ impl Encoder {
                 serde_json::to_writer(&mut *body, id)
                     .map_err(|e| reject("key_not_utf8", e.to_string()))?;
                 if op != Op::Create {
-                    let version = record.own_offset();
-                    let _ = write!(body, ",\"version\":{version},\"version_type\":\"external\"");
+                    body.extend_from_slice(b",\"version\":");
+                    body.extend_from_slice(digits.format(record.own_offset()).as_bytes());
+                    body.extend_from_slice(b",\"version_type\":\"external\"");
                 }
             }
         }

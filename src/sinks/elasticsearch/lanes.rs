@@ -27,7 +27,18 @@ pub struct Lanes(Mutex<HashMap<Arc<str>, Lane>>);
 struct Lane {
     queue: VecDeque<(Arc<Job>, Piece)>,
     members: BTreeSet<(Slot, Epoch)>,
-    reason: String,
+    why: Error,
+}
+
+impl Lane {
+    fn held(&self, index: &Arc<str>, slot: Slot, epoch: Epoch) -> Event {
+        Event::Held {
+            slot,
+            epoch,
+            index: Arc::clone(index),
+            why: self.why.clone(),
+        }
+    }
 }
 
 impl Lanes {
@@ -40,7 +51,7 @@ impl Lanes {
         let lanes = self.lock();
         let mut reasons: Vec<_> = lanes
             .iter()
-            .map(|(index, lane)| (Arc::clone(index), lane.reason.clone()))
+            .map(|(index, lane)| (Arc::clone(index), lane.why.what.clone()))
             .collect();
         reasons.sort();
         reasons
@@ -94,12 +105,12 @@ pub fn hold(context: &Arc<Context>, job: &Arc<Job>, index: Arc<str>, piece: Piec
     let lane = lanes.entry(Arc::clone(&index)).or_insert_with(|| Lane {
         queue: VecDeque::new(),
         members: BTreeSet::new(),
-        reason: why.what.clone(),
+        why: why.clone(),
     });
     lane.queue.push_back((Arc::clone(job), piece));
     for (slot, epoch) in spans {
         if lane.members.insert((slot, epoch)) {
-            context.tell(Event::Held { slot, epoch });
+            context.tell(lane.held(&index, slot, epoch));
         }
     }
     drop(lanes);
@@ -178,7 +189,8 @@ fn take(context: &Context, index: &Arc<str>) -> Option<(Arc<Job>, Piece)> {
     let members = std::mem::take(&mut lane.members);
     lanes.remove(index);
     for (slot, epoch) in members {
-        context.tell(Event::Released { slot, epoch });
+        let index = Arc::clone(index);
+        context.tell(Event::Released { slot, epoch, index });
     }
     None
 }
@@ -192,8 +204,14 @@ fn put_back(context: &Context, index: &Arc<str>, job: &Arc<Job>, piece: Piece) {
     }
 }
 
+/// What the index said last is what its partitions wait for.
 fn remember(context: &Context, index: &Arc<str>, error: &Error) {
-    if let Some(lane) = context.lanes.lock().get_mut(index) {
-        lane.reason.clone_from(&error.what);
+    let mut lanes = context.lanes.lock();
+    let Some(lane) = lanes.get_mut(index).filter(|lane| lane.why != *error) else {
+        return;
+    };
+    lane.why.clone_from(error);
+    for &(slot, epoch) in &lane.members {
+        context.tell(lane.held(index, slot, epoch));
     }
 }

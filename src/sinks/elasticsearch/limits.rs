@@ -75,6 +75,14 @@ impl Limits {
         self.bytes = (self.bytes / 4 * 3).max(LEAST_BYTES).min(self.max_bytes);
     }
 
+    /// A request of `bytes` wasn't answered in time. What it asked for may be done all the same: as many again at
+    /// once would only add to the load. If it was a small one, the server is away rather than busy.
+    pub fn timed_out(&mut self, sent: Instant, now: Instant, bytes: usize) {
+        if bytes > LEAST_BYTES {
+            self.overloaded(sent, now);
+        }
+    }
+
     /// A body of `bytes` was too large: never that large again.
     pub fn too_large(&mut self, bytes: usize) {
         let half = (bytes / 2).max(1);
@@ -137,6 +145,16 @@ mod tests {
         let (mut limits, now) = (Limits::new(16, 5 << 20), Instant::now());
         limits.succeeded(now, SLOW * 2, 1 << 20, true);
         assert_eq!(limits.in_flight(), 2);
+    }
+
+    #[test]
+    fn what_is_not_answered_in_time_cuts_unless_it_was_small() {
+        let (mut limits, now) = (Limits::new(16, 5 << 20), Instant::now());
+        limits.timed_out(now, now + SLOW, 300);
+        assert_eq!(limits.in_flight(), 4, "a probe's timeout says nothing");
+        limits.timed_out(now, now + SLOW, 1 << 20);
+        limits.timed_out(now, now + SLOW, 1 << 20);
+        assert_eq!((limits.in_flight(), limits.batch_bytes()), (2, 768 << 10));
     }
 
     proptest! {

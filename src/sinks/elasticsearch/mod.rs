@@ -9,7 +9,7 @@
 //! | `batch`, `limits` | the open batch, spans, pieces; how much at once (pure) |
 //! | `delivery`, `lanes` | a batch's task until all of it is final; records of an index that can't take them |
 //! | `outcome` | one try, and what is left of it |
-//! | `request`, `answer`, `compare` | one bulk request; what the answer says per record; is it our document? |
+//! | `request`, `success`, `answer`, `compare` | one bulk request; was all of it done; what the answer says per record; is it our document? |
 //! | `transport`, `nodes` | the way to the nodes; which one is next (pure) |
 //! | [`lookup`] | documents looked up by id, counted, scanned |
 //! | `check` | what the server says to the configuration, for `outflow check --connect` |
@@ -45,6 +45,7 @@ pub mod lookup;
 mod nodes;
 mod outcome;
 mod request;
+mod success;
 mod transport;
 mod worker;
 

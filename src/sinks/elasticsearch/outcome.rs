@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::answer::Outcome;
-use super::batch::{Builder, Item, Job, Piece};
+use super::batch::{Builder, Item, Job, Piece, Span};
 use super::compare::{self, Ask, Comparison};
 use super::context::{Context, Event};
 use super::request::{self, Verdict};
@@ -48,6 +48,11 @@ pub async fn attempt(context: &Context, job: &Job, mut piece: Piece, timeout: Du
     let took = sent.elapsed();
     shared.metrics.write_seconds.observe(took.as_secs_f64());
     match verdict {
+        Verdict::AllDone => {
+            all_done(context, job, &piece);
+            context.limits().succeeded(sent, took, bytes, saturated);
+            Step::default()
+        }
         Verdict::Answered(outcomes) => {
             let (step, overload) = settle(context, job, piece, outcomes, timeout).await;
             let mut limits = context.limits();
@@ -90,6 +95,8 @@ pub async fn attempt(context: &Context, job: &Job, mut piece: Piece, timeout: Du
         } => {
             if overload {
                 context.limits().overloaded(sent, Instant::now());
+            } else if took >= timeout {
+                context.limits().timed_out(sent, Instant::now(), bytes);
             }
             if maybe_written {
                 piece.items.iter_mut().for_each(|item| item.tried = true);
@@ -331,10 +338,27 @@ fn refuse(context: &Context, job: &Job, item: &Item, why: &Rejection) {
     finish(context, job, item);
 }
 
+/// Every item of a piece was done.
+fn all_done(context: &Context, job: &Job, piece: &Piece) {
+    let num = piece.items.len() as u64;
+    context.shared.metrics.acked_records.inc_by(num);
+    // A partition's items mostly stand together.
+    for run in piece.items.chunk_by(|a, b| a.span == b.span) {
+        if let Some(span) = run.first().and_then(|item| job.span(item)) {
+            finish_items(context, span, u32::try_from(run.len()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
 /// An item is final; the last of its span acks the range.
 fn finish(context: &Context, job: &Job, item: &Item) {
-    let Some(span) = job.span(item) else { return };
-    if !span.finish_item() {
+    if let Some(span) = job.span(item) {
+        finish_items(context, span, 1);
+    }
+}
+
+fn finish_items(context: &Context, span: &Span, num: u32) {
+    if !span.finish_items(num) {
         return;
     }
     context.tell(Event::Acked {

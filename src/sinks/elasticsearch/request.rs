@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::answer::{self, Naming, Outcome};
 use super::batch::Piece;
+use super::success;
 use super::transport::{Client, Method, Reply, Request};
 use crate::error::{Error, Kind};
 use crate::sinks::Rejection;
@@ -15,6 +16,8 @@ const FILTER: &str = "errors,items.*.status,items.*.error.type,items.*.error.rea
 /// What came of one bulk request.
 #[derive(Debug)]
 pub enum Verdict {
+    /// Every item was done.
+    AllDone,
     /// Understood in full: one outcome per item.
     Answered(Vec<Outcome>),
     /// 413: less at once, or never.
@@ -74,6 +77,9 @@ fn judge(reply: &Reply, piece: &Piece, naming: Naming) -> Verdict {
 
 fn understand(reply: &Reply, piece: &Piece, naming: Naming) -> Verdict {
     let ops = piece.items.iter().map(|item| item.op);
+    if success::is_all_done(&reply.body, ops.clone()) {
+        return Verdict::AllDone;
+    }
     match answer::parse(&reply.body, ops) {
         Ok(answers) => {
             let judged = piece.items.iter().zip(&answers);
@@ -112,7 +118,7 @@ fn failed(reply: &Reply, kind: Kind) -> Verdict {
     let error = Error::new(kind, format!("{node}: HTTP {status}{words}{hint}"));
     Verdict::Failed {
         error: error.with_retry_after(reply.retry_after),
-        overload: matches!(status, 429 | 503),
+        overload: matches!(status, 408 | 429 | 503 | 504),
         maybe_written: matches!(status, 408 | 500..=599),
     }
 }
@@ -193,6 +199,9 @@ mod tests {
             assert!(maybe_written && error.kind == Kind::Unavailable);
         }
         let good = r#"{"errors":false,"items":[{"index":{"status":201}}]}"#;
-        assert!(matches!(judge_status(200, good), Verdict::Answered(o) if o == [Outcome::Done]));
+        assert!(matches!(judge_status(200, good), Verdict::AllDone));
+        let spaced = good.replace(':', ": ");
+        let spaced: &'static str = spaced.leak();
+        assert!(matches!(judge_status(200, spaced), Verdict::Answered(o) if o == [Outcome::Done]));
     }
 }

@@ -1,7 +1,7 @@
 //! One worker's half of the sink: records are encoded into the open batch, batches become deliveries, and
 //! what the deliveries tell becomes answers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -14,6 +14,7 @@ use super::context::{Context, Event};
 use super::delivery::deliver;
 use super::encoder::{Encoder, Target};
 use crate::clock::unix_ms;
+use crate::error::{Error, Kind};
 use crate::metrics::SinkMetrics;
 use crate::offsets::{Epoch, Range};
 use crate::sinks::{Answer, Assignment, Record, Rejection, Sink, Slot};
@@ -77,8 +78,8 @@ struct Partition {
     place: Option<Place>,
     /// Ranges in deliveries.
     outstanding: usize,
-    /// Lanes that hold records of it.
-    held: usize,
+    /// The indices that records of it wait for, and their troubles.
+    waits_for: BTreeMap<Arc<str>, Error>,
     draining: bool,
 }
 
@@ -255,8 +256,13 @@ impl Worker {
                     }
                     self.answers.push(Answer::Acked { slot, epoch, range });
                 }
-                Event::Held { slot, epoch } => self.held(slot, epoch),
-                Event::Released { slot, epoch } => self.released(slot, epoch),
+                Event::Held {
+                    slot,
+                    epoch,
+                    index,
+                    why,
+                } => self.held(slot, epoch, index, why),
+                Event::Released { slot, epoch, index } => self.released(slot, epoch, &index),
                 Event::Finished { buffer } => {
                     self.deliveries = self.deliveries.saturating_sub(1);
                     let buffer = buffer.filter(|_| self.buffers.len() < MAX_BUFFERS);
@@ -266,22 +272,37 @@ impl Worker {
         }
     }
 
-    fn held(&mut self, slot: Slot, epoch: Epoch) {
+    fn held(&mut self, slot: Slot, epoch: Epoch, index: Arc<str>, why: Error) {
         if let Some(partition) = self.partition(slot, epoch) {
-            partition.held += 1;
-            if partition.held == 1 && !partition.draining {
-                self.answers.push(Answer::Pause { slot, epoch });
-            }
+            partition.waits_for.insert(index, why);
+            self.say_what_is_waited_for(slot, epoch);
         }
     }
 
-    fn released(&mut self, slot: Slot, epoch: Epoch) {
-        if let Some(partition) = self.partition(slot, epoch) {
-            partition.held = partition.held.saturating_sub(1);
-            if partition.held == 0 && !partition.draining {
-                self.answers.push(Answer::Resume { slot, epoch });
-            }
+    fn released(&mut self, slot: Slot, epoch: Epoch, index: &str) {
+        if let Some(partition) = self.partition(slot, epoch)
+            && partition.waits_for.remove(index).is_some()
+        {
+            self.say_what_is_waited_for(slot, epoch);
         }
+    }
+
+    fn say_what_is_waited_for(&mut self, slot: Slot, epoch: Epoch) {
+        let Some(partition) = self.partition(slot, epoch).filter(|p| !p.draining) else {
+            return;
+        };
+        // Of several the one that only a person can mend.
+        let is_lasting = |why: &&Error| why.kind == Kind::Misconfigured;
+        let mut troubles = partition.waits_for.values();
+        let why = troubles
+            .clone()
+            .find(is_lasting)
+            .or(troubles.next())
+            .cloned();
+        self.answers.push(match why {
+            Some(_) => Answer::Pause { slot, epoch, why },
+            None => Answer::Resume { slot, epoch },
+        });
     }
 
     fn say_what_is_drained(&mut self) {
@@ -334,7 +355,7 @@ impl Sink for Worker {
                 next: start,
                 place: None,
                 outstanding: 0,
-                held: 0,
+                waits_for: BTreeMap::new(),
                 draining: false,
             });
         }

@@ -5,7 +5,7 @@
 //! it has waited for the rotation's age. The one that has been due for longest goes first. It reads up to the
 //! log end as it was when its turn began, or until a file is full, or until nothing more comes (a log may end
 //! in transaction markers, which are never delivered); then its files are closed and committed, and the place
-//! is free. So a thousand partitions need no more memory than four, and files are as large as they can be.
+//! is free. If much is left though nothing more came, Kafka was merely slow: then it is due again at once. So a thousand partitions need no more memory than four, and files are as large as they can be.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ struct Seat {
     /// How many turns in a row gave nothing: what remains may be markers, which are never delivered, or Kafka
     /// may have been slow. So it is tried again, ever more rarely, until the log grows.
     empty_turns: u32,
+    /// Its last turn gave records and ended for want of more, well before its end.
+    interrupted: bool,
     /// Encoded bytes per offset, learned from its turns.
     bytes_per_offset: Option<f64>,
     taken: Taken,
@@ -108,6 +110,7 @@ impl Turns {
             position,
             log_end,
             empty_turns: 0,
+            interrupted: false,
             bytes_per_offset: None,
             taken: Taken {
                 first: position,
@@ -267,6 +270,7 @@ impl Turns {
                     Some(_) => 0,
                     None => seat.empty_turns.saturating_add(1),
                 };
+                seat.interrupted = last_record.is_some() && seat.is_far_from(until);
                 seat.state = State::Closing;
                 changes.push(Change::End(*slot));
             }
@@ -291,6 +295,7 @@ impl Turns {
                     first: seat.position,
                     bytes: 0,
                 };
+                seat.interrupted = false;
                 seat.state = reading(Some(seat.log_end), now);
                 changes.push(Change::Begin(slot));
                 free -= 1;
@@ -314,6 +319,12 @@ impl Seat {
         }
     }
 
+    /// Whether what remains up to `until` is more than markers would be beside what its turn gave.
+    fn is_far_from(&self, until: i64) -> bool {
+        let given = self.position.saturating_sub(self.taken.first);
+        until.saturating_sub(self.position) > given / 8
+    }
+
     fn learn(&mut self) {
         let offsets = self.position.saturating_sub(self.taken.first);
         if offsets > 0 {
@@ -326,6 +337,9 @@ impl Seat {
         let State::Waiting { since: Some(since) } = self.state else {
             return None;
         };
+        if self.interrupted {
+            return Some(since);
+        }
         if self.empty_turns > 0 {
             return since.checked_add(rules.age * (1 << self.empty_turns.min(MAX_DOUBLINGS)));
         }

@@ -111,6 +111,26 @@ fn a_log_that_ends_in_markers_does_not_hold_its_place() {
 }
 
 #[test]
+fn a_turn_that_kafka_interrupted_goes_on_as_soon_as_there_is_a_place() {
+    let (mut turns, now) = (turns(1), Instant::now());
+    turns.join(Slot(0), 0, 100, now);
+    turns.join(Slot(1), 0, 0, now);
+    turns.took(Slot(0), 40, 40, now);
+    let quiet = now + QUIET_AFTERWARDS;
+    assert_eq!(turns.step(quiet), [Change::End(Slot(0))]);
+    turns.finished(Slot(0), quiet);
+    assert_eq!(turns.step(quiet), [Change::Begin(Slot(0))]);
+    let empty = quiet + QUIET_AT_FIRST;
+    assert_eq!(turns.step(empty), [Change::End(Slot(0))]);
+    turns.finished(Slot(0), empty);
+    assert_eq!(
+        turns.step(empty),
+        [],
+        "nothing came: it isn't asked at once"
+    );
+}
+
+#[test]
 fn turns_that_give_nothing_become_rare_until_the_log_grows() {
     let (mut turns, mut now) = (turns(1), Instant::now());
     turns.join(Slot(0), 9, 10, now);

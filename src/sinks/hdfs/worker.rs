@@ -263,7 +263,11 @@ impl HdfsSink {
                 seat.is_delivering = wanted;
                 answers.push(match wanted {
                     true => Answer::Resume { slot, epoch },
-                    false => Answer::Pause { slot, epoch },
+                    false => Answer::Pause {
+                        slot,
+                        epoch,
+                        why: None,
+                    },
                 });
             }
         }

@@ -194,7 +194,13 @@ impl Run<'_> {
             .map(|sink| (*sink, world.watch.committed(*sink)))
             .collect();
         let produced = world.num_produced();
-        let waited = wait_until("the fault has held long enough", PATIENCE, || {
+        // Fifty kills take their time.
+        let patience = if self.pace.in_full {
+            2 * PATIENCE
+        } else {
+            PATIENCE
+        };
+        let waited = wait_until("the fault has held long enough", patience, || {
             let failed = |error: Error| error.to_string();
             let done = fault.turn(world).map_err(failed)?;
             let seen = fault.seen(world).map_err(failed)?;

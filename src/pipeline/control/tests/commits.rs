@@ -294,7 +294,7 @@ fn a_first_position_is_durable_at_once_and_tried_again_with_a_pause() {
 #[test]
 fn what_somebody_else_has_done_to_the_groups_offset_is_said_and_shown() {
     let mut s = Script::running("mismatch", rules(), 0);
-    assert_eq!(s.commit_mismatch_shown(0), None);
+    assert_eq!(s.shown(0).unwrap().commit_mismatch, None);
     for (found, words) in [
         (
             Some(2),
@@ -310,7 +310,7 @@ fn what_somebody_else_has_done_to_the_groups_offset_is_said_and_shown() {
         ),
     ] {
         s.commit_mismatch(0, 5, found).does(&["mismatch 0"]);
-        let shown = s.commit_mismatch_shown(0).unwrap();
+        let shown = s.shown(0).unwrap().commit_mismatch.unwrap();
         assert!(shown.contains(words), "{shown}");
     }
     s.commit_mismatch(7, 5, None).does_nothing(); // not held

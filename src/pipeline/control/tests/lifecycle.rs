@@ -1,6 +1,8 @@
 //! How a partition comes to run, is committed, waits, and comes back after trouble in the sink.
 
 use super::script::*;
+use crate::error::Error;
+use crate::status::PartitionState;
 
 #[test]
 fn a_first_position_is_durable_before_the_first_record() {
@@ -264,6 +266,31 @@ fn a_partition_waits_for_its_turn_and_a_turn_may_end_before_it_began() {
     .does(&["locate 0 e1", "open 0 e1 from 0", "commit #1 0=0 le-1"])
     .resume(0, 1)
     .does(&["start 0 at 0 after le-1"]);
+}
+
+#[test]
+fn what_a_partition_waits_for_is_shown_until_it_goes_on() {
+    let red = Error::unavailable("index 'a' is red");
+    let blocked = Error::misconfigured("index 'b' is blocked");
+    let mut script = Script::new("an index is unavailable", rules());
+    let shown = |script: &Script| {
+        script
+            .shown(0)
+            .map(|p| (p.state, p.reason, p.needs_a_person))
+    };
+    let waits =
+        |why: &Error, person| Some((PartitionState::Waiting, Some(why.to_string()), person));
+    script
+        .assigned(&[0])
+        .located(0, 1, at(5, 0, 100))
+        .opened(0, 1, 5)
+        .clear();
+    script.pause_for(0, 1, Some(red.clone())).does(&["stop 0"]);
+    assert_eq!(shown(&script), waits(&red, false));
+    script.pause_for(0, 1, Some(blocked.clone())).does_nothing();
+    assert_eq!(shown(&script), waits(&blocked, true));
+    script.resume(0, 1).does(&["start 0 at 5 after le7"]);
+    assert_eq!(shown(&script), Some((PartitionState::Running, None, false)));
 }
 
 #[test]

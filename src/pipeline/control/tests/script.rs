@@ -9,6 +9,7 @@ use crate::pipeline::control::{Action, Control, Notice, Rules};
 use crate::pipeline::dead_letter::Delivery;
 use crate::pipeline::source::{Broken, Committed, Location, SourceEvent};
 use crate::sinks::{Answer, Record, Rejection, Slot};
+use crate::status::PartitionStatus;
 
 /// Where a partition stands: committed, log start, log end; the reset policy says `log start`.
 pub fn at(committed: i64, log_start: i64, log_end: i64) -> Location {
@@ -266,9 +267,14 @@ impl Script {
     }
 
     pub fn pause(&mut self, slot: usize, epoch: u64) -> &mut Self {
+        self.pause_for(slot, epoch, None)
+    }
+
+    pub fn pause_for(&mut self, slot: usize, epoch: u64, why: Option<Error>) -> &mut Self {
         self.sink(Answer::Pause {
             slot: Slot(slot),
             epoch: Epoch(epoch),
+            why,
         })
     }
 
@@ -352,10 +358,10 @@ impl Script {
         self.control.may_take()
     }
 
-    pub fn commit_mismatch_shown(&self, partition: i32) -> Option<String> {
+    /// A partition as observers see it.
+    pub fn shown(&self, partition: i32) -> Option<PartitionStatus> {
         let shown = self.control.snapshot(|_| None);
-        let shown = shown.into_iter().find(|p| p.partition == partition);
-        shown.and_then(|shown| shown.commit_mismatch)
+        shown.into_iter().find(|p| p.partition == partition)
     }
 
     /// What the last quarantine since the last look says to people.

@@ -95,26 +95,30 @@ pub(super) fn retries(world: &World) -> Result<u64> {
     Ok(num as u64)
 }
 
-/// What the instances' sinks for Elasticsearch say of their health.
-fn healths(world: &World) -> Vec<Value> {
+/// What the instances' sinks for Elasticsearch say of themselves.
+fn sinks(world: &World) -> Vec<Value> {
     let instances = world.instances();
     let statuses = instances.iter().filter_map(|outflow| outflow.status().ok());
     let sinks = statuses.flat_map(|status| status.as_array().cloned().unwrap_or_default());
-    let ours = sinks.filter(|sink| sink["name"] == Sink::Elasticsearch.name());
-    ours.map(|sink| sink["health"].clone()).collect()
+    sinks
+        .filter(|sink| sink["name"] == Sink::Elasticsearch.name())
+        .collect()
 }
 
 /// Whether an instance says that it waits for Elasticsearch.
 pub(super) fn is_waited_for(world: &World) -> bool {
-    healths(world)
+    sinks(world)
         .iter()
-        .any(|health| health["circuit"] != "closed")
+        .any(|sink| sink["health"]["circuit"] != "closed")
 }
 
 /// Whether an instance says that it waits for an index.
 fn index_is_waited_for(world: &World) -> bool {
-    let waits = |health: &Value| health["details"].to_string().contains("waiting_for_index");
-    healths(world).iter().any(waits)
+    let waits = |sink: &Value| {
+        let why = sink["reason"].as_str().unwrap_or_default();
+        sink["state"] == "waiting" && why.contains(&format!("index '{}'", world.topic))
+    };
+    sinks(world).iter().any(waits)
 }
 
 /// The process is killed or frozen.

@@ -1,0 +1,151 @@
+//! A process' CPU and memory, as the operating system counts them.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testbed::error::Context;
+use testbed::{Error, Result};
+
+/// The kernel's clock ticks a second, as it shows them.
+const TICKS: f64 = 100.0;
+const EVERY: Duration = Duration::from_millis(5);
+
+/// What a process took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// User and system time, in seconds.
+    pub cpu_s: f64,
+    /// The most that was resident, in MiB.
+    pub peak_mib: f64,
+    /// From its start to its end, or to the moment that it was measured up to, in seconds.
+    pub wall_s: f64,
+}
+
+/// Samples a process that somebody else reaps.
+pub struct Meter {
+    pid: u32,
+    began: Instant,
+    usage: Usage,
+}
+
+impl Meter {
+    /// Of a process that has just begun.
+    pub fn new(pid: u32) -> Self {
+        Meter {
+            pid,
+            began: Instant::now(),
+            usage: Usage::default(),
+        }
+    }
+
+    /// Looks once; whether it still runs.
+    pub fn look(&mut self) -> bool {
+        let Ok(cpu) = cpu_seconds(self.pid) else {
+            return false;
+        };
+        self.usage.cpu_s = cpu;
+        self.usage.wall_s = self.began.elapsed().as_secs_f64();
+        if let Some(peak) = status(self.pid, "VmHWM:") {
+            self.usage.peak_mib = peak;
+        }
+        !is_zombie(self.pid)
+    }
+
+    /// Looks until `done`.
+    ///
+    /// # Errors
+    /// It ended by itself, or `done` fails, or it takes longer than `patience`.
+    pub fn until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        mut done: impl FnMut() -> Result<bool>,
+    ) -> Result<Usage> {
+        let deadline = Instant::now() + patience;
+        while !done()? {
+            if !self.look() {
+                return Err(Error::new(format!("{what}: the process has ended")));
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(format!("{what}: not within {patience:?}")));
+            }
+            std::thread::sleep(EVERY);
+        }
+        self.look();
+        Ok(self.usage)
+    }
+
+    /// Looks until it is gone: what it took in all.
+    pub fn until_it_ends(mut self, patience: Duration) -> Result<Usage> {
+        let deadline = Instant::now() + patience;
+        while self.look() {
+            if Instant::now() > deadline {
+                return Err(Error::new(format!("it hasn't ended within {patience:?}")));
+            }
+            std::thread::sleep(EVERY);
+        }
+        Ok(self.usage)
+    }
+}
+
+/// Runs a command to its end, its output thrown away.
+pub fn run(command: &mut Command, patience: Duration) -> Result<Usage> {
+    let name = format!("{command:?}");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = Killed(command.spawn().context(format!("can't run {name}"))?);
+    // It stays a zombie, and so its figures stay, until it is waited for.
+    let usage = Meter::new(child.0.id()).until_it_ends(patience)?;
+    let status = child.0.wait().context("can't wait")?;
+    match status.success() {
+        true => Ok(usage),
+        false => Err(Error::new(format!("{name}: {status}"))),
+    }
+}
+
+/// A child that doesn't outlive its owner.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a process has used of cores since it began.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let fields = fields(pid).ok_or_else(|| Error::new("no such process"))?;
+    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<f64>().ok());
+    // utime and stime, the 14th and 15th field of all.
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(system)) => Ok((user + system) / TICKS),
+        _ => Err(Error::new("/proc/<pid>/stat isn't understood")),
+    }
+}
+
+/// What a process has resident now, in MiB.
+pub fn resident_mib(pid: u32) -> Result<f64> {
+    status(pid, "VmRSS:").ok_or_else(|| Error::new("/proc/<pid>/status isn't understood"))
+}
+
+fn is_zombie(pid: u32) -> bool {
+    fields(pid).is_none_or(|fields| fields.first().is_some_and(|state| state == "Z"))
+}
+
+/// The fields of `stat` behind the name, which may have blanks in it.
+fn fields(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let rest = stat.rsplit(')').next()?;
+    Some(rest.split_whitespace().map(str::to_owned).collect())
+}
+
+fn status(pid: u32, name: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
+}
