@@ -12,6 +12,7 @@
 //! | [`backoff`] | how long to wait before the next try |
 //! | [`lag`] | consumer lag judged over a window of time (pure) |
 //! | [`monitor`] | consumer groups watched, from outside and from inside |
+//! | [`notify`] | telling people of groups that are in trouble |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
 //! | [`journal`] | what happened, in order, in plain words |
 //! | [`replay`] | dead letters, once more into the sink that refused them |
@@ -36,6 +37,7 @@ pub mod lag;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+pub mod notify;
 pub mod offsets;
 pub mod pipeline;
 pub mod replay;
