@@ -8,6 +8,7 @@ use crate::status::{Verdict, WorkerStatus};
 fn sink(name: &str) -> SinkStatus {
     SinkStatus {
         name: name.into(),
+        paused: false,
         kind: "elasticsearch",
         group: Some(format!("outflow-{name}")),
         state: "running".into(),
