@@ -51,6 +51,9 @@ find_missing() {
     if [ -n "${WITH_FAKETIME:-}" ]; then
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
     fi
+    if [ -n "${WITH_BROWSER:-}" ]; then
+        command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || need_command chromium chromium
+    fi
     if [ -n "${WITH_BENCH:-}" ]; then
         need_command kcat kcat
         need_command zstd zstd

@@ -12,9 +12,11 @@
 //! | [`backoff`] | how long to wait before the next try |
 //! | [`lag`] | consumer lag judged over a window of time (pure) |
 //! | [`monitor`] | consumer groups watched, from outside and from inside |
+//! | [`notify`] | telling people of groups that are in trouble |
 //! | [`status`], [`metrics`] | snapshots and handles that observers read |
+//! | [`journal`] | what happened, in order, in plain words |
 //! | [`replay`] | dead letters, once more into the sink that refused them |
-//! | [`admin`] | HTTP: health, metrics, status |
+//! | [`admin`] | HTTP: health, metrics, status, the page |
 //! | [`verify`] | is everything there? Kafka compared with a sink |
 //! | [`observe`] | a running process from outside: what its pages say |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
@@ -30,11 +32,13 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod journal;
 pub mod kafka;
 pub mod lag;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+pub mod notify;
 pub mod observe;
 pub mod offsets;
 pub mod pipeline;

@@ -139,6 +139,17 @@ pub struct WorkerStatus {
     pub beat_ms: Option<i64>,
 }
 
+/// What a sink has done since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Records taken from Kafka.
+    pub records: u64,
+    /// Records acknowledged by the sink.
+    pub acked_records: u64,
+    /// Dead letters acknowledged.
+    pub dead_letters: u64,
+}
+
 /// One sink, all of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct SinkStatus {
@@ -162,6 +173,8 @@ pub struct SinkStatus {
     pub workers: Vec<WorkerStatus>,
     /// Sum of the partitions' lags, as far as they are known.
     pub lag: Option<i64>,
+    /// What it has done.
+    pub totals: Totals,
     /// How its group's lag is judged by this process' partitions, once it is.
     pub verdict: Option<Verdict>,
 }

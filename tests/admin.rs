@@ -97,6 +97,7 @@ fn running(name: &str) -> SinkStatus {
         health: SinkHealth::default(),
         workers: vec![worker],
         lag: Some(5),
+        totals: Default::default(),
         verdict: None,
     }
 }
@@ -513,4 +514,86 @@ fn a_taken_port_is_said_with_what_to_do() {
              (--set admin.listen=127.0.0.1:{next}), or \"off\""
         )
     );
+}
+
+#[test]
+fn the_page_is_served_without_a_token_under_a_strict_policy_and_its_data_isnt() {
+    let served = serve(&AdminSettings {
+        listen: Some("0.0.0.0:0".parse().unwrap()),
+        token: Some(SecretString::from("s3cret")),
+        allow_unauthenticated: false,
+    });
+    let ask = |path: &str, headers: &str| {
+        let text = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n{headers}Connection: close\r\n\r\n"
+        );
+        http::request(served.address, &text)
+    };
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/page/page.js", "text/javascript; charset=utf-8"),
+        ("/page/page.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = ask(path, "");
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(
+            answer.head.contains(&format!("content-type: {kind}")),
+            "{}",
+            answer.head
+        );
+        for policy in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "nosniff",
+        ] {
+            assert!(
+                answer.head.contains(policy),
+                "{path}: {policy}: {}",
+                answer.head
+            );
+        }
+    }
+    assert!(!ask("/", "").body.contains("hdfs"), "data in the page");
+    assert_eq!(ask("/page/../api/v1/status", "").status, 404);
+    assert_eq!(ask("/page/nothing", "").status, 404);
+    for path in ["/api/v1/events", "/api/v1/stream"] {
+        assert_eq!(ask(path, "").status, 401, "{path}");
+    }
+    assert_eq!(
+        ask("/api/v1/events", "Authorization: Bearer s3cret\r\n").status,
+        200
+    );
+}
+
+#[test]
+fn the_journal_is_read_on_from_where_one_was() {
+    let served = serve(&loopback());
+    let read = |after: &str| -> serde_json::Value {
+        let (code, text) = served.get(&format!("/api/v1/events?after={after}"));
+        assert_eq!(code, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let all = loop {
+        let all = read("");
+        let entries = all["entries"].as_array().unwrap().len();
+        // That the process started, and that each sink runs.
+        if entries >= 3 {
+            break all;
+        }
+        assert!(std::time::Instant::now() < deadline, "{all}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let (boot, newest) = (all["boot"].as_str().unwrap(), &all["newest"]);
+    assert_eq!(
+        read(&format!("{boot}-{newest}"))["entries"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        read("0-99")["entries"],
+        all["entries"],
+        "another process' number"
+    );
+    assert_eq!(served.get("/api/v1/events?after=x").0, 400);
 }

@@ -77,6 +77,10 @@ impl Collector for Snapshots {
                 vec![(version, 1.0)],
             ),
         )?;
+        let is_ready = self.observed.not_ready().is_empty();
+        let help = "1 while no person is needed: what /readyz says";
+        let ready = encoder.encode_descriptor("outflow_ready", help, None, MetricType::Gauge)?;
+        ConstGauge::new(f64::from(u8::from(is_ready))).encode(ready)?;
         for family in partition_families(&sinks) {
             write(&mut encoder, family)?;
         }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::{Shared, failure};
+use crate::lag::PartitionId;
 use crate::monitor::{Judged, Standing, Watched, judge, words};
 use crate::status::Verdict;
 
@@ -23,9 +24,18 @@ pub struct Wanted {
     cluster: Option<String>,
     /// At most so many.
     limit: Option<usize>,
+    /// Of one group, only this topic's partitions.
+    topic: Option<String>,
+    /// Only the partitions of this number.
+    partition: Option<i32>,
 }
 
 impl Wanted {
+    fn is_asked_for(&self, id: &PartitionId<'_>) -> bool {
+        self.topic.as_ref().is_none_or(|topic| topic == id.topic)
+            && self.partition.is_none_or(|number| number == id.partition)
+    }
+
     fn limit(&self) -> usize {
         self.limit.unwrap_or(MOST).min(MOST)
     }
@@ -48,13 +58,13 @@ struct Cluster {
 }
 
 #[derive(Debug, Serialize)]
-struct Group {
-    cluster: String,
-    group: String,
+pub(super) struct Group {
+    pub cluster: String,
+    pub group: String,
     num_partitions: usize,
     complete: f32,
     #[serde(flatten)]
-    verdict: Verdict,
+    pub verdict: Verdict,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +154,11 @@ pub(super) async fn one_group(
     };
     let mut places: Vec<usize> = (0..judged.partitions.len()).collect();
     let verdicts = &judged.verdict.partitions;
+    places.retain(|place| {
+        verdicts
+            .get(*place)
+            .is_some_and(|v| wanted.is_asked_for(&v.id))
+    });
     places.sort_by_key(|place| Reverse(verdicts.get(*place).map(|v| (v.status, v.current_lag))));
     let left_out = places.len().saturating_sub(wanted.limit());
     places.truncate(wanted.limit());
@@ -159,7 +174,7 @@ pub(super) async fn one_group(
     Json(detail).into_response()
 }
 
-fn rank(verdict: &Verdict) -> u8 {
+pub(super) fn rank(verdict: &Verdict) -> u8 {
     match verdict.status {
         "OK" => 0,
         "WARN" => 1,
@@ -167,7 +182,7 @@ fn rank(verdict: &Verdict) -> u8 {
     }
 }
 
-fn group(watched: &Watched, name: &str, judged: &Judged<'_>, now_ms: i64) -> Group {
+pub(super) fn group(watched: &Watched, name: &str, judged: &Judged<'_>, now_ms: i64) -> Group {
     Group {
         cluster: watched.about.name.clone(),
         group: name.to_owned(),

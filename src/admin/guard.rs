@@ -11,7 +11,7 @@ use axum::response::Response;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use super::failure;
+use super::{failure, page};
 use crate::config::settings::AdminSettings;
 
 /// What a request may see.
@@ -101,12 +101,13 @@ impl Guard {
     }
 }
 
-/// That something is well may be known without a token.
+/// That something is well may be known without a token; and the page's files hold no data.
 fn is_probe(path: &str) -> bool {
-    matches!(
+    let is_health = matches!(
         path,
         "/livez" | "/readyz" | "/burrow/admin" | "/burrow/admin/ready"
-    )
+    );
+    is_health || page::is_page(path)
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

@@ -1,14 +1,17 @@
-//! The admin HTTP server: health, metrics, status, and what a person may ask of a sink. Reads snapshots;
+//! The admin HTTP server: the page, health, metrics, status, and what a person may ask of a sink. Reads snapshots;
 //! nothing on the record's way waits for it.
 //!
 //! | path | answers |
 //! |---|---|
+//! | `/` | the page, to browsers; a list of these, to others |
 //! | `/livez` | 200 unless the process is wedged: only then does a restart help |
 //! | `/readyz` | 200 while every sink works or waits an outage out; 503 when a person is needed |
 //! | `/metrics` | Prometheus |
 //! | `/api/v1/status` | every sink, worker and partition, as JSON |
 //! | `/api/v1/groups` | every group that is watched, judged; the worst first |
 //! | `/api/v1/groups/{cluster}/{group}` | one, with its partitions and their windows |
+//! | `/api/v1/events` | what happened, in order: the journal |
+//! | `/api/v1/stream` | what changes, as server-sent events |
 //! | `/v3/…`, `/burrow/admin` | Burrow's API |
 //! | `POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release` | releases a quarantined partition |
 //! | `POST /api/v1/sinks/{sink}/pause`, `…/resume` | takes no records, until it is resumed or the process ends |
@@ -21,13 +24,15 @@ mod groups;
 #[doc(hidden)] // for tests/fuzz.rs
 pub mod guard;
 pub mod health;
+mod live;
+mod page;
 mod serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
@@ -38,6 +43,7 @@ use tokio::net::TcpListener;
 use crate::clock::unix_ms;
 use crate::config::settings::AdminSettings;
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::monitor::Clusters;
 use crate::offsets::TopicPartition;
 use crate::status::SinkStatus;
@@ -62,6 +68,16 @@ pub trait Observed: Send + Sync + 'static {
         Clusters::new()
     }
 
+    /// Where what happens is told; asked for once.
+    fn journal(&self) -> Arc<Journal> {
+        Arc::default()
+    }
+
+    /// Whether groups are what is watched, not sinks.
+    fn is_monitor(&self) -> bool {
+        false
+    }
+
     /// Why a restart would help; empty while the process is alive.
     fn not_alive(&self) -> Vec<String> {
         health::not_alive(&self.sinks(), unix_ms())
@@ -77,12 +93,14 @@ pub trait Observed: Send + Sync + 'static {
 pub struct Server {
     listener: TcpListener,
     router: Router,
+    live: Arc<live::Live>,
 }
 
 #[derive(Clone)]
 struct Shared {
     observed: Arc<dyn Observed>,
     registry: Arc<Registry>,
+    live: Arc<live::Live>,
 }
 
 impl Server {
@@ -102,12 +120,21 @@ impl Server {
         let clusters = observed.clusters();
         registry.register_collector(Box::new(burrow::figures::Figures(clusters.clone())));
         let registry = Arc::new(registry);
+        let live = Arc::new(live::Live::new(observed.clone()));
         let router = router(
-            Shared { observed, registry },
+            Shared {
+                observed,
+                registry,
+                live: live.clone(),
+            },
             burrow::Burrow::new(clusters, address.to_string()),
             guard::Guard::new(settings, address),
         );
-        Ok(Some(Server { listener, router }))
+        Ok(Some(Server {
+            listener,
+            router,
+            live,
+        }))
     }
 
     /// Where it listens.
@@ -117,7 +144,7 @@ impl Server {
 
     /// Serves until it is dropped.
     pub async fn serve(self) {
-        serve::serve(self.listener, self.router).await;
+        tokio::join!(serve::serve(self.listener, self.router), self.live.run());
     }
 }
 
@@ -148,6 +175,9 @@ fn router(shared: Shared, burrow: burrow::Burrow, guard: guard::Guard) -> Router
         .route("/api/v1/status", get(status))
         .route("/api/v1/groups", get(groups::groups))
         .route("/api/v1/groups/{cluster}/{group}", get(groups::one_group))
+        .route("/api/v1/events", get(live::stream::events))
+        .route("/api/v1/stream", get(live::stream::stream))
+        .merge(page::router())
         .merge(actions::router())
         .with_state(shared)
         .merge(burrow::router(burrow))
@@ -161,12 +191,20 @@ fn router(shared: Shared, burrow: burrow::Burrow, guard: guard::Guard) -> Router
 }
 
 const PAGES: &str = "/livez\n/readyz\n/metrics\n/api/v1/status\n/api/v1/groups\n\
-    /api/v1/groups/{cluster}/{group}\n/v3/kafka\n/burrow/admin\n\
+    /api/v1/groups/{cluster}/{group}\n/api/v1/events\n/api/v1/stream\n/v3/kafka\n/burrow/admin\n\
     POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release\n\
     POST /api/v1/sinks/{sink}/pause\nPOST /api/v1/sinks/{sink}/resume\n";
 
-async fn index() -> String {
-    format!("outflow {}\n\n{PAGES}", env!("CARGO_PKG_VERSION"))
+/// The page to browsers, the list of paths to others.
+async fn index(headers: HeaderMap, Extension(trust): Extension<Trust>) -> Response {
+    if page::is_wanted(&headers) {
+        return page::html();
+    }
+    let version = match trust {
+        Trust::Full => env!("CARGO_PKG_VERSION"),
+        Trust::Probe => "",
+    };
+    format!("outflow {version}\n\n{PAGES}").into_response()
 }
 
 async fn not_found(uri: axum::http::Uri) -> Response {

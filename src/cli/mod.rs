@@ -85,9 +85,12 @@ enum Command {
     Check {
         #[command(flatten)]
         files: Files,
-        /// Ask the servers, too: topics, group, index, path, permissions
+        /// Ask the servers, too: topics, group, index, path, permissions, receivers of notifications
         #[arg(long)]
         connect: bool,
+        /// Send a test incident and its end through this notifier, as its [[notify]] section has it
+        #[arg(long, value_name = "NAME")]
+        test_notify: Option<String>,
     },
     /// Print the effective configuration, and where each value came from; secrets aren't shown
     Config {
@@ -147,7 +150,11 @@ struct Files {
 pub fn main() -> Exit {
     match Cli::parse().command {
         Command::Run { files } => run::run(&files.config, &files.set),
-        Command::Check { files, connect } => check::check(&files.config, &files.set, connect),
+        Command::Check {
+            files,
+            connect,
+            test_notify,
+        } => check::check(&files.config, &files.set, connect, test_notify.as_deref()),
         Command::Config { files } => show(&files),
         Command::Group { command } => group::group(&command),
         Command::Adopt(arguments) => adopt::adopt(&arguments),
@@ -228,7 +235,7 @@ fn by_kind(files: &[PathBuf]) -> ByKind {
     let mut by_kind = ByKind::default();
     for file in files {
         let list = match config::kind_of(file, &Host) {
-            FileKind::Sink => &mut by_kind.sinks,
+            FileKind::Sink | FileKind::Notifier => &mut by_kind.sinks,
             FileKind::Agent => &mut by_kind.agents,
             FileKind::Monitor | FileKind::Cluster => &mut by_kind.monitors,
         };

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::signals::Signals;
@@ -14,8 +15,11 @@ use crate::config::settings::{AdminSettings, LagSettings, LogSettings, Settings}
 use crate::config::surroundings::Host;
 use crate::config::{Loaded, load_sinks};
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::monitor::Clusters;
 use crate::monitor::inside::Inside;
+use crate::notify::Notifications;
+use crate::notify::settings::NotifierSettings;
 use crate::offsets::TopicPartition;
 use crate::pipeline::supervisor::{Plan, Supervisor};
 use crate::status::SinkStatus;
@@ -47,6 +51,7 @@ pub fn run(files: &[PathBuf], flags: &[String]) -> Exit {
 struct Process {
     admin: AdminSettings,
     lag: LagSettings,
+    notify: Vec<NotifierSettings>,
     log: LogSettings,
     shutdown_timeout: Duration,
 }
@@ -62,6 +67,7 @@ impl Process {
         Some(Process {
             admin: deciding("admin")?.admin.clone(),
             lag: deciding("lag")?.lag.clone(),
+            notify: notifiers(loaded),
             log: deciding("log")?.log.clone(),
             shutdown_timeout: loaded.iter().map(|l| l.settings.shutdown_timeout).max()?,
         })
@@ -86,13 +92,16 @@ impl Process {
         self,
         plans: Vec<Plan>,
         inside: Inside,
-        registry: Registry,
+        mut registry: Registry,
     ) -> Result<Exit, Error> {
         let mut signals = Signals::new()?;
+        let (runtime, clusters) = (Handle::current(), inside.clusters());
+        let _told = Notifications::start(&self.notify, clusters, &runtime, &mut registry)?;
         // The port first: if it is taken, nothing has joined a group yet.
         let sinks = Arc::new(Sinks {
             supervisor: OnceLock::new(),
             inside,
+            journal: Arc::default(),
         });
         let server = Server::bind(&self.admin, sinks.clone(), registry).await?;
         let names: Vec<_> = plans.iter().map(|plan| plan.name.to_string()).collect();
@@ -103,7 +112,8 @@ impl Process {
             "running {}",
             names.join(", ")
         );
-        let supervisor = sinks.supervisor.get_or_init(|| Supervisor::start(plans));
+        let start = || Supervisor::start_telling(plans, &sinks.journal);
+        let supervisor = sinks.supervisor.get_or_init(start);
         tokio::spawn(look(sinks.clone(), self.lag.offset_refresh));
         if let Some(server) = server {
             tokio::spawn(server.serve());
@@ -132,6 +142,14 @@ impl Process {
     }
 }
 
+/// Those of the first file that has any.
+fn notifiers(loaded: &[Loaded<Settings>]) -> Vec<NotifierSettings> {
+    let mut all = loaded.iter().map(|loaded| &loaded.settings.notify);
+    all.find(|notify| !notify.is_empty())
+        .cloned()
+        .unwrap_or_default()
+}
+
 fn conclude(clean: bool) -> Exit {
     if clean {
         info!("stopped: everything taken is committed");
@@ -145,6 +163,7 @@ fn conclude(clean: bool) -> Exit {
 struct Sinks {
     supervisor: OnceLock<Supervisor>,
     inside: Inside,
+    journal: Arc<Journal>,
 }
 
 /// Looks how far the sinks have come, again and again.
@@ -183,5 +202,9 @@ impl Observed for Sinks {
 
     fn clusters(&self) -> Clusters {
         self.inside.clusters()
+    }
+
+    fn journal(&self) -> Arc<Journal> {
+        self.journal.clone()
     }
 }

@@ -40,6 +40,7 @@ fn sink(partitions: Vec<PartitionStatus>) -> Vec<SinkStatus> {
         health: SinkHealth::default(),
         workers: vec![worker],
         lag: None,
+        totals: Default::default(),
         verdict: None,
     }]
 }

@@ -6,6 +6,7 @@ pub mod control;
 pub mod dead_letter;
 pub mod mailbox;
 pub mod report;
+mod sayings;
 pub mod source;
 mod summary;
 pub mod supervisor;

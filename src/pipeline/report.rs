@@ -6,8 +6,10 @@ use tracing::{error, info, warn};
 
 use crate::clock::unix_ms;
 use crate::error::{Error, Kind};
+use crate::journal::{Journal, Level, Place, Topic};
 use crate::metrics::SinkMetrics;
 use crate::pipeline::control::Notice;
+use crate::pipeline::sayings;
 use crate::status::{PartitionStatus, WorkerStatus};
 
 /// Refusals in a row above which only every hundredth is logged: each is counted and has its dead letter.
@@ -20,6 +22,7 @@ pub struct Reporter {
     worker: usize,
     trouble: Option<Error>,
     refusals: u64,
+    journal: Arc<Journal>,
 }
 
 impl Reporter {
@@ -30,7 +33,13 @@ impl Reporter {
             worker,
             trouble: None,
             refusals: 0,
+            journal: Arc::default(),
         }
+    }
+
+    /// The same; what happens is told to `journal`, too.
+    pub fn telling(self, journal: Arc<Journal>) -> Self {
+        Reporter { journal, ..self }
     }
 
     /// Logs and counts what the control has to say.
@@ -40,6 +49,7 @@ impl Reporter {
         metrics: &SinkMetrics,
         status: &Mutex<WorkerStatus>,
     ) {
+        sayings::say(&self.journal, &self.sink, self.worker, &notice);
         let (sink, worker) = (&*self.sink, self.worker);
         match notice {
             Notice::Assigned(ids) => {
@@ -171,6 +181,20 @@ impl Reporter {
             Some(why) => warn!(sink, worker, "{why}"),
             None => info!(sink, worker, "Kafka is well again"),
         }
+        let place = Place {
+            sink: Some(self.sink.clone()),
+            ..Place::default()
+        };
+        let level = match &trouble {
+            None => Level::Good,
+            Some(why) if why.kind == Kind::Misconfigured => Level::Bad,
+            Some(_) => Level::Warn,
+        };
+        self.journal
+            .say(Topic::Kafka, level, place, || match &trouble {
+                Some(why) => why.what.clone(),
+                None => "Kafka is well again".to_owned(),
+            });
         let mut shown = lock(status);
         shown.kafka_error = trouble.as_ref().map(ToString::to_string);
         shown.kafka_needs_a_person = trouble
@@ -210,7 +234,7 @@ pub(super) fn lock(status: &Mutex<WorkerStatus>) -> MutexGuard<'_, WorkerStatus>
 }
 
 /// At most a handful by name, so that a line stays a line with a thousand partitions.
-fn join<T: ToString>(ids: &[T]) -> String {
+pub(super) fn join<T: ToString>(ids: &[T]) -> String {
     const SHOWN: usize = 12;
     let mut text = ids
         .iter()

@@ -15,6 +15,7 @@ use tracing::{error, info};
 use crate::backoff::Backoff;
 use crate::clock::unix_ms;
 use crate::error::{Error, Kind};
+use crate::journal::Journal;
 use crate::metrics::SinkMetrics;
 use crate::offsets::TopicPartition;
 use crate::pipeline::control::Rules;
@@ -25,7 +26,7 @@ use crate::pipeline::source::Source;
 use crate::pipeline::summary::sum_up;
 use crate::pipeline::worker::{Exit, Parts, Worker, waker_of_this_thread};
 use crate::sinks::Connector;
-use crate::status::{SinkStatus, WorkerStatus};
+use crate::status::{SinkStatus, Totals, WorkerStatus};
 
 /// How long to wait where only a command ends the wait.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -71,6 +72,7 @@ struct SinkHandle {
     /// Since when it is paused by request (Unix milliseconds).
     paused_since: Mutex<Option<i64>>,
     workers: Vec<WorkerHandle>,
+    journal: Arc<Journal>,
 }
 
 struct WorkerHandle {
@@ -81,9 +83,14 @@ struct WorkerHandle {
 impl Supervisor {
     /// Starts every sink; never fails, since a sink that can't start is tried again for ever.
     pub fn start(plans: Vec<Plan>) -> Self {
+        Self::start_telling(plans, &Arc::default())
+    }
+
+    /// The same; what happens is told to `journal`.
+    pub fn start_telling(plans: Vec<Plan>, journal: &Arc<Journal>) -> Self {
         let sinks: Vec<_> = plans
             .into_iter()
-            .map(|plan| Arc::new(SinkHandle::new(plan)))
+            .map(|plan| Arc::new(SinkHandle::new(plan, journal.clone())))
             .collect();
         let threads = sinks.iter().flat_map(|sink| {
             (0..sink.workers.len()).filter_map(|worker| {
@@ -225,13 +232,14 @@ impl WorkerHandle {
 }
 
 impl SinkHandle {
-    fn new(plan: Plan) -> Self {
+    fn new(plan: Plan, journal: Arc<Journal>) -> Self {
         let workers = (0..plan.workers).map(WorkerHandle::new).collect();
         SinkHandle {
             plan,
             connector: Mutex::new(None),
             paused_since: Mutex::new(None),
             workers,
+            journal,
         }
     }
 
@@ -328,7 +336,7 @@ impl SinkHandle {
             status: self.workers[worker].status.clone(),
             mailbox: self.workers[worker].mailbox.clone(),
         };
-        let reporter = Reporter::new(plan.name.clone(), worker);
+        let reporter = Reporter::new(plan.name.clone(), worker).telling(self.journal.clone());
         Ok(Worker::new(parts, reporter, Instant::now()).run())
     }
 
@@ -363,6 +371,7 @@ impl SinkHandle {
             reason,
             paused: paused_since.is_some(),
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),
+            totals: totals(&self.plan.metrics),
             verdict: None,
             health,
             workers,
@@ -370,6 +379,13 @@ impl SinkHandle {
     }
 }
 
+fn totals(metrics: &SinkMetrics) -> Totals {
+    Totals {
+        records: metrics.records.get(),
+        acked_records: metrics.acked_records.get(),
+        dead_letters: metrics.dead_letters.get(),
+    }
+}
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,10 +18,12 @@
 //! | [`transactions`] | producing in transactions: committed, aborted, hanging |
 //! | [`stub`] | an Elasticsearch that takes everything at once, and knows when |
 //! | [`process`] | a running outflow |
+//! | [`browser`] | Chromium, for tests of the page |
 //! | [`cluster`] | all three together, shared by the tests of one process |
 //! | [`chaos`], [`soak`] | the fault suite, the long run |
 
 pub mod artifacts;
+pub mod browser;
 mod bulk;
 pub mod certs;
 pub mod chaos;
@@ -50,6 +52,7 @@ pub mod tcp_proxy;
 mod tool;
 pub mod transactions;
 
+pub use browser::{Browser, Page};
 pub use checker::{Ids, Report, check_elasticsearch, check_hdfs};
 pub use cluster::{Cluster, ClusterOptions, exclusive, shared};
 pub use documents::{Document, Documents};

@@ -23,7 +23,7 @@ struct Samples {
     committed: BTreeMap<(Sink, i32), Steps>,
     went_back: Vec<String>,
     num: u64,
-    pids: Vec<u32>,
+    processes: Vec<Process>,
     peak_bytes: u64,
 }
 
@@ -67,7 +67,7 @@ impl Watch {
 
     /// Looks at the memory of this process, too.
     pub fn add_process(&self, pid: u32) {
-        lock(&self.samples).pids.push(pid);
+        lock(&self.samples).processes.extend(Process::of(pid));
     }
 
     /// The sum of a sink's committed offsets, as last seen.
@@ -157,8 +157,33 @@ impl Samples {
     }
 
     fn look_at_memory(&mut self) {
-        let peaks = self.pids.iter().filter_map(|pid| memory(*pid, "VmHWM:"));
-        self.peak_bytes = peaks.fold(self.peak_bytes, u64::max);
+        self.processes.retain(|process| process.is_alive());
+        for process in &self.processes {
+            let peak = memory(process.pid, "VmHWM:").filter(|_| process.is_alive());
+            self.peak_bytes = self.peak_bytes.max(peak.unwrap_or(0));
+        }
+    }
+}
+
+/// A process, not to be taken for a later one with its id: ids come round within minutes on a busy machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Process {
+    pid: u32,
+    /// In the kernel's ticks since the machine began.
+    began: u64,
+}
+
+impl Process {
+    fn of(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may have blanks in it; the 22nd field of all is when it began.
+        let mut fields = stat.rsplit(')').next()?.split_whitespace();
+        let began = fields.nth(19)?.parse().ok()?;
+        Some(Process { pid, began })
+    }
+
+    fn is_alive(self) -> bool {
+        Process::of(self.pid) == Some(self)
     }
 }
 
@@ -209,5 +234,16 @@ mod tests {
         assert!(samples.went_back.is_empty());
         samples.note(Sink::Hdfs, &BTreeMap::from([(0, 6)]));
         assert_eq!(samples.went_back.len(), 1);
+    }
+
+    #[test]
+    fn another_process_with_the_same_id_is_another() {
+        let ours = Process::of(std::process::id()).expect("we run");
+        assert!(ours.is_alive());
+        let earlier = Process {
+            began: ours.began - 1,
+            ..ours
+        };
+        assert!(!earlier.is_alive());
     }
 }

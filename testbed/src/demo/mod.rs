@@ -5,6 +5,7 @@
 //! nothing is missing and nothing is doubled.
 
 mod hosts;
+mod pictures;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use testbed::{
 };
 
 use hosts::Hosts;
+use pictures::Pictures;
 use story::{Figures, Story, Tone, thousands};
 
 /// As in `config/*.toml`.
@@ -52,6 +54,9 @@ pub struct Options {
     /// Where agent.toml, elasticsearch.toml and hdfs.toml are
     #[arg(long, default_value = "config")]
     config: PathBuf,
+    /// Take pictures of the page before, during and after the outage; into this folder
+    #[arg(long)]
+    pictures: Option<PathBuf>,
 }
 
 impl Options {
@@ -161,11 +166,11 @@ pub fn run(options: &Options) -> Result<()> {
     let agent = launch.agent()?;
     let load = launch.load()?;
     story.say(format_args!(
-        "    elasticsearch   group {}, http://{es_admin}",
+        "    elasticsearch   group {}; its page: http://{es_admin}/",
         GROUPS[0]
     ));
     story.say(format_args!(
-        "    hdfs            group {}, http://{hdfs_admin}",
+        "    hdfs            group {}; its page: http://{hdfs_admin}/",
         GROUPS[1]
     ));
     story.say("    agent           this host's CPU and memory, every second");
@@ -179,6 +184,10 @@ pub fn run(options: &Options) -> Result<()> {
         processes: [("elasticsearch", elasticsearch), ("hdfs", hdfs)],
         began: Instant::now(),
         elasticsearch_is_up: true,
+        pictures: match &options.pictures {
+            Some(folder) => Some(Pictures::new(folder, &es_admin)?),
+            None => None,
+        },
     };
     demo.tell_outage(Duration::from_secs(options.seconds.max(8)))?;
 
@@ -286,6 +295,7 @@ struct Demo<'a> {
     processes: [(&'static str, Outflow); 2],
     began: Instant,
     elasticsearch_is_up: bool,
+    pictures: Option<Pictures>,
 }
 
 impl Demo<'_> {
@@ -295,12 +305,14 @@ impl Demo<'_> {
         story.heading("1. Steady flow. Both sinks follow; HDFS commits files every few seconds.");
         story.columns();
         self.flow_for(length.mul_f32(0.25))?;
+        self.picture("before", "All is well")?;
 
         story.heading("2. Elasticsearch is stopped. HDFS goes on; records wait in Kafka.");
         let before = self.now()?;
         self.elasticsearch_is_up = false;
         node.stop()?;
         self.flow_for(length.mul_f32(0.6))?;
+        self.picture("during", "waits for Elasticsearch")?;
         let after = self.now()?;
         let (took, lag) = (
             after.hdfs - before.hdfs,
@@ -328,7 +340,15 @@ impl Demo<'_> {
         })?;
         let seconds = back.elapsed().as_secs();
         story.say(format_args!("    Caught up within {} s.", seconds.max(1)));
-        self.flow_for(length)
+        self.flow_for(length)?;
+        self.picture("after", "All is well")
+    }
+
+    fn picture(&self, when: &str, text: &str) -> Result<()> {
+        match &self.pictures {
+            Some(pictures) => pictures.take(when, text),
+            None => Ok(()),
+        }
     }
 
     /// Lines of figures until so long after production began.
@@ -473,8 +493,9 @@ impl Demo<'_> {
         for (name, admin) in ["elasticsearch", "hdfs"].into_iter().zip(admin) {
             line(
                 &format!("{name} sink"),
-                &format!("http://{admin}/api/v1/status"),
+                &format!("http://{admin}/ (the page)"),
             );
+            line("", &format!("http://{admin}/api/v1/status"));
             line("", &format!("http://{admin}/metrics"));
         }
         line("Kafka", &self.cluster.kafka.bootstrap());
