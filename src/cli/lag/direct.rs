@@ -15,8 +15,8 @@ use crate::kafka::group::GroupClient;
 use crate::kafka::group::target::Selection;
 use crate::lag::{GroupPatterns, Keep};
 use crate::monitor::{Monitor, Watched, judge, words};
+use crate::observe::SinkState;
 use crate::observe::pages::{Cluster, Figures};
-use crate::observe::picture::SinkState;
 use crate::observe::{Part, Picture, Row, Wanted};
 
 /// How long it may take until everything that was committed is read.

@@ -105,8 +105,8 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::SinkState;
     use crate::observe::pages::{Cluster, Figures};
-    use crate::observe::picture::SinkState;
 
     const NONE: Limits = Limits {
         max_lag: None,

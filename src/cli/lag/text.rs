@@ -102,7 +102,7 @@ fn partitions(row: &Row) -> Table {
 mod tests {
     use super::*;
     use crate::observe::Part;
-    use crate::observe::picture::SinkState;
+    use crate::observe::SinkState;
 
     #[test]
     fn a_group_and_its_partitions() {

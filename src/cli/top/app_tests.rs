@@ -1,5 +1,5 @@
 use super::*;
-use crate::observe::picture::SinkState;
+use crate::observe::SinkState;
 
 fn row(name: &str, lag: u64, time_lag_ms: Option<u64>) -> Row {
     Row {

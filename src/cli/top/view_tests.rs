@@ -6,8 +6,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
 use super::*;
 use crate::observe::Picture;
+use crate::observe::SinkState;
 use crate::observe::pages::Cluster;
-use crate::observe::picture::SinkState;
 
 const COLOURS: Palette = Palette { has_colours: true };
 
