@@ -18,6 +18,7 @@
 //! | [`replay`] | dead letters, once more into the sink that refused them |
 //! | [`admin`] | HTTP: health, metrics, status, the page |
 //! | [`verify`] | is everything there? Kafka compared with a sink |
+//! | [`observe`] | a running process from outside: what its pages say |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
 //!
 //! Dependencies go one way: `main` wires, `pipeline` knows the sink's contract and no sink, a sink
@@ -38,6 +39,7 @@ pub mod logging;
 pub mod metrics;
 pub mod monitor;
 pub mod notify;
+pub mod observe;
 pub mod offsets;
 pub mod pipeline;
 pub mod replay;

@@ -211,6 +211,7 @@ fn sink_families(sinks: &[SinkStatus]) -> Vec<Family<SinkLabel>> {
         })
     };
     let lag = |sink: &SinkStatus| sink.lag.map(|lag| lag as f64);
+    let paused = |sink: &SinkStatus| Some(f64::from(u8::from(sink.paused)));
     vec![
         ("outflow_lag", "Sum of the partitions' lags", each(&lag)),
         (
@@ -227,6 +228,11 @@ fn sink_families(sinks: &[SinkStatus]) -> Vec<Family<SinkLabel>> {
             "outflow_assigned_partitions",
             "Partitions held",
             each(&assigned),
+        ),
+        (
+            "outflow_sink_paused",
+            "1 while the sink is paused by request",
+            each(&paused),
         ),
     ]
 }

@@ -5,10 +5,13 @@ mod agent;
 mod check;
 mod deadletters;
 mod group;
+mod lag;
 mod monitor;
 mod run;
 mod signals;
 mod table;
+#[cfg(feature = "top")]
+mod top;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -115,6 +118,11 @@ enum Command {
         #[arg(long, value_name = "SECTION.KEY=VALUE")]
         set: Vec<String>,
     },
+    /// How far behind are groups, and will they catch up? Prints once; the exit code says whether all is well
+    Lag(lag::Lag),
+    /// Watch a running process in the terminal: sinks and groups with state, lag, and why
+    #[cfg(feature = "top")]
+    Top(top::Top),
     /// Is everything there? Compare Kafka with the sinks, and name what is missing, doubled or changed; reads only
     Verify(verify::Verify),
     /// Collect this host's CPU and memory figures and produce them to Kafka
@@ -152,6 +160,9 @@ pub fn main() -> Exit {
         Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Deadletters { command } => deadletters::deadletters(&command),
         Command::Monitor { config, set } => monitor::run(&config, &set),
+        Command::Lag(arguments) => lag::lag(&arguments),
+        #[cfg(feature = "top")]
+        Command::Top(arguments) => top::top(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),
         Command::Agent { config, set } => agent::run(&config, &set),
     }

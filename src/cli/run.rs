@@ -193,6 +193,13 @@ impl Observed for Sinks {
         }
     }
 
+    fn set_paused(&self, sink: &str, paused: bool) -> Result<(), Error> {
+        match self.supervisor.get() {
+            Some(supervisor) => supervisor.set_paused(sink, paused),
+            None => Err(Error::unavailable("the sinks aren't started yet")),
+        }
+    }
+
     fn clusters(&self) -> Clusters {
         self.inside.clusters()
     }

@@ -317,6 +317,7 @@ pub const KEYS: &[Key] = &[
     cluster("cluster.mends.quiet", Kind::Flag, Some("true")),
     cluster("cluster.mends.prompt_stop", Kind::Flag, Some("true")),
     cluster("cluster.mends.every_rewind", Kind::Flag, Some("true")),
+    cluster("cluster.mends.young_window", Kind::Flag, Some("true")),
     cluster("cluster.properties", Kind::Properties, None),
     cluster("cluster.secret_properties", Kind::SecretProperties, None),
 

@@ -12,6 +12,8 @@ use crate::status::{CircuitState, PartitionState, SinkStatus, Verdict};
 const USUAL: usize = 60;
 /// Records that are left and younger than this are what has just come (milliseconds).
 const FRESH_MS: u64 = 3_000;
+/// What has been judged for so long isn't a moment's impression (milliseconds).
+const SURE_MS: i64 = 30_000;
 
 #[derive(Debug, Default)]
 struct Sink {
@@ -49,19 +51,20 @@ impl Memory {
         for look in clusters {
             let known = self.clusters.entry(look.name.clone()).or_default();
             known.look_at_cluster(look, &mut said);
+            known.remember(look, now_ms);
             for group in &look.groups {
                 let of_sink = sinks.iter().find(|s| s.group.as_ref() == Some(&group.name));
                 // What an outage does to a group's lag was said with the outage.
                 let of_outage = of_sink
                     .and_then(|sink| self.sinks.get(&sink.name))
                     .is_some_and(|sink| sink.is_away || sink.catching_up_ms.is_some());
-                if !of_outage {
+                let since_ms = known.since_ms(&group.name).unwrap_or(now_ms);
+                let is_sure = of_sink.is_none_or(|sink| is_sure(sink, since_ms, now_ms));
+                if !of_outage && (is_sure || group.status == "OK") {
                     let place = place_of(look, group, of_sink);
                     known.look_at_group(group, place, now_ms, &mut said);
                 }
             }
-            let names: BTreeSet<&str> = look.groups.iter().map(|g| &*g.name).collect();
-            known.groups.retain(|name, _| names.contains(&**name));
         }
         said
     }
@@ -82,9 +85,8 @@ impl Memory {
     }
 
     /// Since when a group has had its verdict (Unix milliseconds), as far as it was seen.
-    pub fn group_since_ms(&self, cluster: &str, group: &str, status: &str) -> Option<i64> {
-        let told = self.clusters.get(cluster)?.groups.get(group)?;
-        (told.status == status).then_some(told.since_ms)
+    pub fn group_since_ms(&self, cluster: &str, group: &str) -> Option<i64> {
+        self.clusters.get(cluster)?.since_ms(group)
     }
 }
 
@@ -211,6 +213,19 @@ fn of_sink(status: &SinkStatus, about: Topic, level: Level, text: String) -> Say
         place: Place::sink(&status.name),
         text,
     }
+}
+
+/// Whether the verdict on a sink's own lag may be believed. A young window misleads for moments, and one that still holds an
+/// outage does after it: so it must have stood for a while, and what the workers know mustn't speak against it.
+pub fn is_sure(sink: &SinkStatus, since_ms: i64, now_ms: i64) -> bool {
+    now_ms - since_ms >= SURE_MS && !is_stale(sink)
+}
+
+/// Whether much less is left to read than when the lag was last judged.
+pub fn is_stale(sink: &SinkStatus) -> bool {
+    let judged = sink.verdict.as_ref().map_or(0, |verdict| verdict.lag);
+    let lag = u64::try_from(sink.lag.unwrap_or(0)).unwrap_or(0);
+    lag.saturating_mul(2) < judged
 }
 
 /// Whether all is read, or what isn't is a moment old.

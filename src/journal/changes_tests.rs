@@ -5,6 +5,7 @@ use crate::status::{PartitionStatus, SinkHealth, WorkerStatus};
 
 fn sink(lag: i64) -> SinkStatus {
     SinkStatus {
+        paused: false,
         name: "es".into(),
         kind: "elasticsearch",
         group: Some("outflow-es".into()),
@@ -138,8 +139,9 @@ fn what_an_outage_does_to_the_groups_lag_isnt_told_besides() {
     let told = told(&looks);
     assert_eq!(told[2], none());
     assert_eq!(told[3].len(), 1, "that it is back: {told:?}");
-    // By then it has caught up, so what the group is judged to be is news.
-    assert_eq!(told[4].len(), 2, "{told:?}");
+    // It has caught up, but the window still holds the outage.
+    assert_eq!(told[4].len(), 1, "{told:?}");
+    assert_eq!(told[5], none());
 }
 
 #[test]
@@ -238,4 +240,53 @@ fn a_clusters_trouble_is_told_once_and_its_end() {
     );
     assert_eq!(look(Some("no broker answers")), none());
     assert_eq!(look(None), ["cluster local: Kafka is well again"]);
+}
+
+#[test]
+fn the_verdict_on_a_sinks_own_group_is_told_once_it_has_stood_for_half_a_minute() {
+    let of = |status| (sink(500), vec![group("outflow-es", status, &[])]);
+    let mut looks = vec![of("ERR"); 9];
+    looks.push(of("OK"));
+    looks.extend(vec![of("ERR"); 31]);
+    looks.push(of("OK"));
+    let told = told(&looks);
+    let verdicts: Vec<_> = told
+        .concat()
+        .into_iter()
+        .filter(|t| t.contains("group"))
+        .collect();
+    assert_eq!(
+        verdicts,
+        [
+            "Bad group outflow-es: OK → ERR; events[0]: nothing was committed for 31 s",
+            "Good group outflow-es is OK again; it was ERR for 31 s"
+        ]
+    );
+}
+
+#[test]
+fn a_verdict_of_a_lag_that_is_long_gone_isnt_believed() {
+    let with = |lag, judged| {
+        let verdict = Verdict {
+            status: "WARN",
+            reason: String::new(),
+            lag: judged,
+            time_lag_ms: None,
+            time_lag_is_more: false,
+            consumed_per_s: None,
+            produced_per_s: None,
+            catch_up: "never",
+            catch_up_s: None,
+        };
+        SinkStatus {
+            verdict: Some(verdict),
+            ..sink(lag)
+        }
+    };
+    assert!(
+        !is_sure(&with(8, 21_000), 0, 60_000),
+        "it has been read since"
+    );
+    assert!(is_sure(&with(20_000, 21_000), 0, 60_000));
+    assert!(!is_sure(&with(20_000, 21_000), 31_000, 60_000), "too short");
 }

@@ -51,6 +51,8 @@ pub(super) struct Cluster {
     is_ready: bool,
     trouble: Option<String>,
     pub groups: HashMap<String, Told>,
+    /// Each group's verdict, told or not, and since when.
+    verdicts: HashMap<String, (&'static str, i64)>,
 }
 
 impl Cluster {
@@ -92,6 +94,26 @@ impl Cluster {
         self.is_ready = look.is_ready;
     }
 
+    /// Since when a group has had its verdict.
+    pub fn since_ms(&self, group: &str) -> Option<i64> {
+        self.verdicts.get(group).map(|(_, since_ms)| *since_ms)
+    }
+
+    /// Remembers verdicts; forgets groups that are gone.
+    pub fn remember(&mut self, look: &ClusterLook, now_ms: i64) {
+        let before = std::mem::take(&mut self.verdicts);
+        let since = |group: &GroupLook| match before.get(&group.name) {
+            Some((status, since_ms)) if *status == group.status => *since_ms,
+            _ => now_ms,
+        };
+        let groups = look.groups.iter();
+        self.verdicts = groups
+            .map(|group| (group.name.clone(), (group.status, since(group))))
+            .collect();
+        let verdicts = &self.verdicts;
+        self.groups.retain(|name, _| verdicts.contains_key(name));
+    }
+
     pub fn look_at_group(
         &mut self,
         group: &GroupLook,
@@ -117,7 +139,7 @@ impl Cluster {
         let changed = before.is_none_or(|told| told.status != group.status);
         let since_ms = match before {
             Some(told) if !changed => told.since_ms,
-            _ => now_ms,
+            _ => self.since_ms(name).unwrap_or(now_ms),
         };
         match (changed, before) {
             (true, None) if group.status == "OK" => {}

@@ -1,13 +1,24 @@
 //! The first line, case by case.
 
 use super::*;
-use crate::admin::live::summary::SinkSummary;
+use crate::admin::live::history::Rates;
+use crate::admin::live::summary::{Known, SinkSummary};
 use crate::status::{CircuitState, PartitionState, PartitionStatus, SinkHealth, SinkStatus};
 use crate::status::{Verdict, WorkerStatus};
+
+const SURE: Known = Known {
+    is_catching_up: false,
+    is_sure: true,
+};
+const CATCHING_UP: Known = Known {
+    is_catching_up: true,
+    is_sure: false,
+};
 
 fn sink(name: &str) -> SinkStatus {
     SinkStatus {
         name: name.into(),
+        paused: false,
         kind: "elasticsearch",
         group: Some(format!("outflow-{name}")),
         state: "running".into(),
@@ -91,7 +102,7 @@ fn stuck(name: &str) -> SinkStatus {
 fn told(sinks: &[SinkStatus]) -> (Level, String) {
     let sinks: Vec<_> = sinks
         .iter()
-        .map(|s| SinkSummary::of(s, false, None))
+        .map(|s| SinkSummary::of(s, SURE, None))
         .collect();
     let head = Headline::of(&sinks, &[], &[]);
     let more = head.more.map(|more| format!(" {more}"));
@@ -161,6 +172,29 @@ fn a_sink_that_works_and_falls_behind_isnt_well() {
 }
 
 #[test]
+fn a_verdict_that_isnt_sure_alarms_nobody() {
+    let summary = SinkSummary::of(&judged("es", "ERR"), Known::default(), None);
+    let head = Headline::of(&[summary], &[], &[]);
+    assert_eq!(head.text, "All is well: es keeps up.");
+}
+
+#[test]
+fn while_elasticsearch_is_away_there_is_no_throughput_though_records_are_still_taken() {
+    let rates = Some(Rates {
+        read_per_s: 204.0,
+        acked_per_s: 0.0,
+    });
+    let of = |status: &SinkStatus| SinkSummary::of(status, SURE, rates).throughput_per_s;
+    assert_eq!(of(&away("es", false)), Some(0.0));
+    let hdfs = |status: SinkStatus| SinkStatus {
+        kind: "hdfs",
+        ..status
+    };
+    assert_eq!(of(&hdfs(sink("hdfs"))), Some(204.0), "files come in bursts");
+    assert_eq!(of(&hdfs(away("hdfs", false))), Some(0.0));
+}
+
+#[test]
 fn what_is_meant_isnt_alarming() {
     assert_eq!(
         told(&[in_state("es", "paused"), sink("hdfs")]).0,
@@ -173,7 +207,7 @@ fn what_is_meant_isnt_alarming() {
 
 #[test]
 fn after_an_outage_it_catches_up() {
-    let summary = SinkSummary::of(&sink("es"), true, None);
+    let summary = SinkSummary::of(&sink("es"), CATCHING_UP, None);
     let head = Headline::of(&[summary], &[], &[]);
     assert_eq!(
         (head.level, head.text.as_str()),

@@ -27,13 +27,13 @@ use tokio::sync::{Semaphore, watch};
 use super::Observed;
 use super::groups::{self, Group};
 use crate::clock::unix_ms;
-use crate::journal::changes::{ClusterLook, GroupLook, Memory};
+use crate::journal::changes::{ClusterLook, GroupLook, Memory, is_sure};
 use crate::journal::{Journal, Level, Place, Topic};
 use crate::monitor::{Judged, Standing, Watched, judge};
 use crate::status::SinkStatus;
 use headline::Headline;
 use history::{Sample, Series};
-use summary::SinkSummary;
+use summary::{Known, SinkSummary};
 
 /// How often a picture is taken, at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -203,12 +203,19 @@ impl Before {
         let key = sink_key(&status.name);
         let series = self.series.entry(key).or_default();
         let rates = series.rates(&status.totals, now_ms);
-        let mut summary = SinkSummary::of(status, self.memory.is_catching_up(&status.name), rates);
+        let group = cluster.zip(status.group.as_deref());
+        let since_ms =
+            group.and_then(|(cluster, group)| self.memory.group_since_ms(cluster, group));
+        let known = Known {
+            is_catching_up: self.memory.is_catching_up(&status.name),
+            is_sure: since_ms.is_some_and(|since_ms| is_sure(status, since_ms, now_ms)),
+        };
+        let mut summary = SinkSummary::of(status, known, rates);
         summary.since_ms = self.memory.sink_since_ms(&status.name);
         summary.cluster = cluster.map(str::to_owned);
         let made = status.verdict.as_ref().and_then(|v| v.produced_per_s);
-        let read = rates.map(|rates| rates.read_per_s);
-        series.take(now_ms, status.lag, read, made, summary.level as u8);
+        let throughput = summary.throughput_per_s;
+        series.take(now_ms, status.lag, throughput, made, summary.level as u8);
         summary
     }
 
@@ -233,7 +240,7 @@ impl Before {
         GroupSummary {
             sink: sinks.iter().find(of_group).map(|sink| sink.name.clone()),
             num_bad,
-            since_ms: memory.group_since_ms(&group.cluster, &group.group, group.verdict.status),
+            since_ms: memory.group_since_ms(&group.cluster, &group.group),
             group,
         }
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::headline::Level;
 use super::history::{Rates, brief};
+use crate::journal::changes::is_stale;
 use crate::journal::words::server;
 use crate::status::{
     CircuitState, PartitionState, PartitionStatus, SinkStatus, Verdict, WorkerStatus,
@@ -28,6 +29,8 @@ pub(super) struct SinkSummary {
     pub lag: Option<i64>,
     /// How its lag is judged.
     pub verdict: Option<Verdict>,
+    /// Records a second: acknowledged by Elasticsearch; put into HDFS' open files, or acknowledged while it is away.
+    pub throughput_per_s: Option<f64>,
     pub rates: Option<Rates>,
     pub acked_records: u64,
     pub dead_letters: u64,
@@ -43,6 +46,15 @@ pub(super) struct SinkSummary {
     pub workers: Vec<WorkerSummary>,
 }
 
+/// What looks before this one tell of a sink.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// It reads what came while it was away.
+    pub is_catching_up: bool,
+    /// The verdict on its lag may be believed.
+    pub is_sure: bool,
+}
+
 /// A worker without its partitions.
 #[derive(Debug, Serialize)]
 pub(super) struct WorkerSummary {
@@ -54,8 +66,14 @@ pub(super) struct WorkerSummary {
 }
 
 impl SinkSummary {
-    pub fn of(status: &SinkStatus, is_catching_up: bool, rates: Option<Rates>) -> Self {
-        let (level, word, why) = standing(status, is_catching_up);
+    pub fn of(status: &SinkStatus, known: Known, rates: Option<Rates>) -> Self {
+        let (level, word, why) = standing(status, known);
+        let is_away = status.health.circuit != CircuitState::Closed;
+        let throughput = |rates: Rates| match status.kind {
+            // Files are committed in bursts.
+            "hdfs" if !is_away => rates.read_per_s,
+            _ => rates.acked_per_s,
+        };
         let workers = || status.workers.iter();
         let partitions = || workers().flat_map(|w| &w.partitions);
         let is_stuck = |state: PartitionState| state == PartitionState::Quarantined;
@@ -69,7 +87,12 @@ impl SinkSummary {
             why,
             since_ms: None,
             lag: status.lag,
-            verdict: status.verdict.as_ref().map(brief),
+            verdict: status
+                .verdict
+                .as_ref()
+                .filter(|_| !is_stale(status))
+                .map(brief),
+            throughput_per_s: rates.map(throughput),
             rates,
             acked_records: status.totals.acked_records,
             dead_letters: status.totals.dead_letters,
@@ -98,7 +121,7 @@ fn worker(status: &WorkerStatus) -> WorkerSummary {
 }
 
 /// How a sink stands: how bad that is, in a word, and why.
-fn standing(status: &SinkStatus, is_catching_up: bool) -> (Level, String, Option<String>) {
+fn standing(status: &SinkStatus, known: Known) -> (Level, String, Option<String>) {
     let (server, health) = (server(status.kind), &status.health);
     let is_away = health.circuit != CircuitState::Closed;
     let needs_kafka = || status.workers.iter().any(|w| w.kafka_needs_a_person);
@@ -117,15 +140,15 @@ fn standing(status: &SinkStatus, is_catching_up: bool) -> (Level, String, Option
         "starting" => (Level::Quiet, "Starting".to_owned()),
         "stopped" => (Level::Quiet, "Stopped".to_owned()),
         "paused" => (Level::Quiet, "Paused".to_owned()),
-        _ => return running(status, is_catching_up),
+        _ => return running(status, known),
     };
     (level, word, why)
 }
 
-fn running(status: &SinkStatus, is_catching_up: bool) -> (Level, String, Option<String>) {
-    let verdict = status.verdict.as_ref();
+fn running(status: &SinkStatus, known: Known) -> (Level, String, Option<String>) {
+    let verdict = status.verdict.as_ref().filter(|_| known.is_sure);
     let (level, word) = match verdict.map_or("OK", |verdict| verdict.status) {
-        _ if is_catching_up => {
+        _ if known.is_catching_up => {
             let why = format!("{} is back; what has waited is read", server(status.kind));
             return (Level::Busy, "Catching up".to_owned(), Some(why));
         }

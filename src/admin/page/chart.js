@@ -116,7 +116,7 @@ export function timeLine(samples, marks, width, now) {
     svg('path', { class: 'rate-line', d: line(panel(2, rateY)) }),
     inView.map(({ ms, text }) => svg('g', { class: 'rebalance' },
       svg('line', { x1: x(ms), x2: x(ms), y1: top, y2: rateFloor }),
-      svg('path', { d: `M${at(x(ms) - 5, top - 6)}L${at(x(ms) + 5, top - 6)}L${at(x(ms), top + 2)}Z` }, svg('title', {}, `${clock(ms)}: ${text}`)))),
+      svg('path', { d: `M${at(x(ms) - 5, rateFloor + 7)}L${at(x(ms) + 5, rateFloor + 7)}L${at(x(ms), rateFloor - 1)}Z` }, svg('title', {}, `${clock(ms)}: ${text}`)))),
     times.map((ms, place) => svg('text', {
       class: 'tick', x: x(ms), y: height - 6, 'text-anchor': place === 0 ? 'start' : place === ticks ? 'end' : 'middle',
     }, place === ticks ? 'now' : clock(ms))));

@@ -6,6 +6,8 @@ import { nameOf, rowKey, standing } from './table.js';
 import { windowChart } from './chart.js';
 import { behind, catchUp, clock, count, meanings, perSecond, states } from './words.js';
 
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+
 export class PartitionPanel {
   key = null;
 
@@ -54,7 +56,7 @@ export class PartitionPanel {
     const [level, word] = standing(row);
     setPill(this.pill, level, word);
     const state = row.state && row.state !== 'running' ? states[row.state]?.[2] : null;
-    setText(this.why, [row.why, row.verdict?.reason].filter(Boolean).join(' · ') || state);
+    setText(this.why, [row.why, row.verdict?.reason].filter(Boolean).map(sentence).join('. ') || state);
     const [means, look] = meanings[row.verdict?.status] ?? [null, null];
     setText(this.meaning, row.state === 'quarantined'
       ? 'It stands still, and its records wait in Kafka. Mend what is said here, then release it.'

@@ -26,7 +26,7 @@ export class SinkCard {
     this.figures = {
       lag: figure('Lag', 'Records that are left to read'),
       behind: figure('Behind by', 'How old the oldest unread record is'),
-      rate: figure('Throughput', 'Records taken from Kafka, over the last ten seconds'),
+      rate: figure('Throughput', 'Records a second, over the last ten seconds: acknowledged by Elasticsearch, put into HDFS’ open files'),
       catchUp: figure('Caught up', 'When all that is there will have been read, at the paces of the last while'),
     };
     this.spark = el('div', { class: 'spark' });
@@ -62,7 +62,7 @@ export class SinkCard {
     setAttribute(this.why, 'hidden', this.why.textContent === '');
     setText(this.figures.lag.value, count(sink.lag));
     setText(this.figures.behind.value, behind(sink.verdict));
-    setText(this.figures.rate.value, perSecond(sink.rates?.read_per_s));
+    setText(this.figures.rate.value, perSecond(sink.throughput_per_s));
     setText(this.figures.catchUp.value, catchUp(sink.verdict));
     setText(this.facts.letters.value, count(sink.dead_letters));
     setAttribute(this.facts.letters.node, 'data-notable', sink.dead_letters > 0);

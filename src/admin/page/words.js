@@ -18,6 +18,10 @@ export function perSecond(rate) {
 
 /** 0.4 s, 26 s, 3 min 20 s, 5 h 2 min, 3 d 4 h. */
 export function duration(ms) {
+  return spell(ms).replaceAll(' ', '\u00a0');
+}
+
+function spell(ms) {
   if (!isNumber(ms)) return '–';
   const s = Math.max(0, ms) / 1000;
   if (s < 1) return s < 0.05 ? '0 s' : `${s.toFixed(1)} s`;
@@ -39,7 +43,7 @@ export function day(ms) {
 /** The lag in time of a verdict. */
 export function behind(verdict) {
   if (!verdict || !isNumber(verdict.time_lag_ms)) return '–';
-  return (verdict.time_lag_is_more ? 'more than ' : '') + duration(verdict.time_lag_ms);
+  return (verdict.time_lag_is_more ? 'over ' : '') + duration(verdict.time_lag_ms);
 }
 
 export function catchUp(verdict) {

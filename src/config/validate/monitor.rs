@@ -69,6 +69,7 @@ impl Validator<'_> {
                 quiet: self.values.flag("cluster.mends.quiet"),
                 prompt_stop: self.values.flag("cluster.mends.prompt_stop"),
                 every_rewind: self.values.flag("cluster.mends.every_rewind"),
+                young_window: self.values.flag("cluster.mends.young_window"),
             },
             ..self.rules("cluster")
         };

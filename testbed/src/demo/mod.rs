@@ -305,14 +305,14 @@ impl Demo<'_> {
         story.heading("1. Steady flow. Both sinks follow; HDFS commits files every few seconds.");
         story.columns();
         self.flow_for(length.mul_f32(0.25))?;
-        self.picture("before")?;
+        self.picture("before", "All is well")?;
 
         story.heading("2. Elasticsearch is stopped. HDFS goes on; records wait in Kafka.");
         let before = self.now()?;
         self.elasticsearch_is_up = false;
         node.stop()?;
         self.flow_for(length.mul_f32(0.6))?;
-        self.picture("during")?;
+        self.picture("during", "waits for Elasticsearch")?;
         let after = self.now()?;
         let (took, lag) = (
             after.hdfs - before.hdfs,
@@ -341,12 +341,12 @@ impl Demo<'_> {
         let seconds = back.elapsed().as_secs();
         story.say(format_args!("    Caught up within {} s.", seconds.max(1)));
         self.flow_for(length)?;
-        self.picture("after")
+        self.picture("after", "All is well")
     }
 
-    fn picture(&self, when: &str) -> Result<()> {
+    fn picture(&self, when: &str, text: &str) -> Result<()> {
         match &self.pictures {
-            Some(pictures) => pictures.take(when),
+            Some(pictures) => pictures.take(when, text),
             None => Ok(()),
         }
     }

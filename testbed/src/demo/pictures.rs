@@ -24,8 +24,9 @@ impl Pictures {
         })
     }
 
-    /// Takes one of what it shows now.
-    pub fn take(&self, when: &str) -> Result<()> {
+    /// Takes one as soon as it says `text`, which it must.
+    pub fn take(&self, when: &str, text: &str) -> Result<()> {
+        self.page.wait_for_text(text)?;
         let file = self.folder.join(format!("page-{when}.png"));
         self.page.screenshot(&file)
     }
