@@ -399,7 +399,7 @@ fn with_reasons() -> String {
         &metrics.skipped_offsets,
         &metrics.commit_failures,
     ] {
-        family.get_or_create(&reason);
+        drop(family.get_or_create(&reason));
     }
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

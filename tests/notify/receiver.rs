@@ -1,5 +1,7 @@
 //! Receivers that keep what they are told and fail at will: an HTTP server and a mail server, with TLS or without.
 
+#![allow(dead_code)] // Not every test that includes this needs all.
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

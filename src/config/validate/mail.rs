@@ -2,18 +2,19 @@
 
 use lettre::message::Mailbox;
 
+use super::super::kinds::Parsed;
 use super::super::problem::{Place, Problem, printable};
 use super::Validator;
 use crate::notify::settings::{EmailTarget, SmtpTls, Target};
-use crate::notify::template::{Escape, TEXT, Template};
+use crate::notify::template::{Escape, SUBJECT, TEXT, Template};
 
 const TEMPLATE_HELP: &str = "docs/monitoring.md has the fields; the language is MiniJinja's";
 
 impl Validator<'_> {
     pub(super) fn email(&mut self) -> Option<Target> {
-        let tls = match self.values.text("notify.tls").as_deref() {
-            Some("tls") => SmtpTls::Tls,
-            Some("none") => SmtpTls::None,
+        let tls = match &*self.or_usual("notify.tls", "starttls") {
+            "tls" => SmtpTls::Tls,
+            "none" => SmtpTls::None,
             _ => SmtpTls::StartTls,
         };
         let server = self.mail_server(tls);
@@ -30,7 +31,7 @@ impl Validator<'_> {
         let to: Vec<Mailbox> = addresses
             .filter_map(|text| self.address("notify.to", text))
             .collect();
-        let subject = self.values.text("notify.subject")?;
+        let subject = self.or_usual("notify.subject", SUBJECT);
         let subject = self.read_template("notify.subject", &subject, Escape::Plain);
         let text = self.template(Some(TEXT), Escape::Plain);
         if tls == SmtpTls::None {
@@ -58,6 +59,14 @@ impl Validator<'_> {
             subject: subject?,
             text: text?,
         })))
+    }
+
+    /// What was set, or what mail has otherwise; other kinds have neither.
+    fn or_usual(&mut self, key: &'static str, usual: &str) -> String {
+        self.values.text(key).unwrap_or_else(|| {
+            self.derived.insert(key, Parsed::Text(usual.to_owned()));
+            usual.to_owned()
+        })
     }
 
     fn mail_server(&mut self, tls: SmtpTls) -> Option<(String, u16)> {
