@@ -24,6 +24,7 @@ struct Waiting;
 impl Observed for Waiting {
     fn sinks(&self) -> Vec<SinkStatus> {
         vec![SinkStatus {
+            totals: Default::default(),
             name: "to-elsewhere".into(),
             kind: "elasticsearch",
             group: Some("outflow-to-elsewhere".into()),
