@@ -48,7 +48,7 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index.
+    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index or the end of a pause.
     Waiting,
     /// Being drained before it is given back.
     Draining,
@@ -161,10 +161,12 @@ pub struct SinkStatus {
     pub group: Option<String>,
     /// One word for the whole: `running`, `waiting` (the circuit is open, Kafka is away, or
     /// every partition's index is unavailable), `stuck` (a partition is
-    /// quarantined), `fenced`, `restarting` (a worker is), `starting`, `stopped`.
+    /// quarantined), `fenced`, `restarting` (a worker is), `paused` (by request), `starting`, `stopped`.
     pub state: String,
     /// Why, in words.
     pub reason: Option<String>,
+    /// Whether it is paused by request, in this process and until it ends; `state` may have something worse to say.
+    pub paused: bool,
     /// The sink's own view.
     pub health: SinkHealth,
     /// Its workers.

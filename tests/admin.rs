@@ -12,6 +12,7 @@ use outflow::admin::{Observed, Server};
 use outflow::config::settings::AdminSettings;
 use outflow::error::Error;
 use outflow::metrics::SinkMetrics;
+use outflow::observe::{Client, Picture, Wanted};
 use outflow::offsets::TopicPartition;
 use outflow::status::{
     CircuitState, PartitionState, PartitionStatus, SinkHealth, SinkStatus, WorkerStatus,
@@ -24,6 +25,7 @@ use secrecy::SecretString;
 struct Fake {
     sinks: Mutex<Vec<SinkStatus>>,
     released: Mutex<Vec<String>>,
+    paused: Mutex<Vec<bool>>,
 }
 
 impl Observed for Fake {
@@ -36,6 +38,15 @@ impl Observed for Fake {
             return Err(Error::rejected(format!("no sink is named {sink:?}")));
         }
         self.released.lock().unwrap().push(partition.to_string());
+        Ok(())
+    }
+
+    fn set_paused(&self, sink: &str, paused: bool) -> Result<(), Error> {
+        match sink {
+            "hdfs" => self.paused.lock().unwrap().push(paused),
+            "busy" => return Err(Error::unavailable("a worker doesn't answer yet")),
+            _ => return Err(Error::rejected(format!("no sink is named {sink:?}"))),
+        }
         Ok(())
     }
 }
@@ -82,6 +93,7 @@ fn running(name: &str) -> SinkStatus {
         group: Some(format!("outflow-{name}")),
         state: "running".into(),
         reason: None,
+        paused: name == "elasticsearch",
         health: SinkHealth::default(),
         workers: vec![worker],
         lag: Some(5),
@@ -298,6 +310,45 @@ fn a_quarantined_partition_is_released_by_a_post_alone() {
 }
 
 #[test]
+fn a_sink_is_paused_and_resumed_by_a_post_alone() {
+    let served = serve(&loopback());
+    let path = |sink: &str, what: &str| format!("/api/v1/sinks/{sink}/{what}");
+    assert_eq!(served.get(&path("hdfs", "pause")).0, 405);
+    for (what, paused) in [("pause", "true"), ("resume", "false")] {
+        let done = format!("{{\"paused\":{paused},\"sink\":\"hdfs\"}}");
+        assert_eq!(served.ask("POST", &path("hdfs", what), ""), (200, done));
+    }
+    assert_eq!(*served.fake.paused.lock().unwrap(), [true, false]);
+    let (code, text) = served.ask("POST", &path("hfds", "pause"), "");
+    let unknown = "{\"error\":\"no sink is named \\\"hfds\\\"\"}";
+    assert_eq!((code, text.as_str()), (404, unknown));
+    let (code, text) = served.ask("POST", &path("busy", "pause"), "");
+    let late = "{\"error\":\"a worker doesn't answer yet\"}";
+    assert_eq!((code, text.as_str()), (503, late));
+    let foreign = "Origin: https://evil.example\r\n";
+    assert_eq!(served.ask("POST", &path("hdfs", "pause"), foreign).0, 403);
+    assert_eq!(served.fake.paused.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_pause_is_shown_and_is_no_reason_for_an_orchestrator_to_act() {
+    let served = serve(&loopback());
+    let (_, text) = served.get("/api/v1/status");
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status[0]["paused"], false);
+    assert_eq!(status[1]["paused"], true);
+    let (_, text) = served.get("/metrics");
+    for line in [
+        "outflow_sink_paused{sink=\"hdfs\"} 0.0",
+        "outflow_sink_paused{sink=\"elasticsearch\"} 1.0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} isn't in\n{text}");
+    }
+    assert_eq!(served.get("/readyz").0, 200);
+    assert_eq!(served.get("/livez").0, 200);
+}
+
+#[test]
 fn a_web_page_can_neither_read_nor_act() {
     let served = serve(&loopback());
     let port = served.address.port();
@@ -361,6 +412,52 @@ fn beyond_loopback_a_token_decides() {
     );
     assert_eq!(served.ask("POST", RELEASE, "").0, 401);
     assert_eq!(served.ask("POST", RELEASE, right).0, 200);
+}
+
+/// As `outflow lag` and `outflow top` ask.
+fn picture(served: &Served, token: Option<&str>) -> Result<Picture, Error> {
+    let url = format!("http://127.0.0.1:{}", served.address.port());
+    let token = token.map(SecretString::from);
+    let client = Client::new(&url, token.as_ref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(client.picture(&Wanted::default()))
+}
+
+#[test]
+fn our_own_client_reads_what_is_served_with_the_token_where_one_is_needed() {
+    let served = serve(&loopback());
+    let rows = picture(&served, None).unwrap().groups;
+    let sinks: Vec<_> = rows.iter().filter_map(|row| row.sink.as_ref()).collect();
+    let told: Vec<_> = sinks
+        .iter()
+        .map(|s| (&*s.name, &*s.state, s.paused))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("elasticsearch", "running", true),
+            ("hdfs", "running", false)
+        ]
+    );
+    assert_eq!(rows[0].figures.lag, Some(5));
+
+    let guarded = serve(&AdminSettings {
+        listen: Some("0.0.0.0:0".parse().unwrap()),
+        token: Some(SecretString::from("s3cret")),
+        allow_unauthenticated: false,
+    });
+    assert_eq!(picture(&guarded, Some("s3cret")).unwrap().groups.len(), 2);
+    for token in [None, Some("wrong")] {
+        let error = picture(&guarded, token).unwrap_err().to_string();
+        assert!(
+            error.contains("HTTP 401: the token is missing or wrong"),
+            "{error}"
+        );
+        assert!(error.contains("--token-file"), "{error}");
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 #[path = "config/consumer.rs"]
 mod consumer;
+#[path = "config/notify.rs"]
+mod notify;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -949,7 +951,7 @@ fn the_reference_equals_the_defaults() {
             }
             match name.as_str() {
                 "" => {}
-                "cluster" => text += "[[cluster]]\n",
+                "cluster" | "notify" => text += &format!("[[{name}]]\n"),
                 name => text += &format!("[{name}]\n"),
             }
             for line in lines {
@@ -958,7 +960,8 @@ fn the_reference_equals_the_defaults() {
                 let is_required = line.starts_with("# ")
                     && (required.contains(&key)
                         || (name == "agent" && key == "topic")
-                        || (name == "cluster" && key == "name"));
+                        || (name == "cluster" && key == "name")
+                        || (name == "notify" && key == "kind"));
                 let full = if name.is_empty() {
                     key.to_owned()
                 } else {
@@ -993,8 +996,10 @@ fn the_reference_equals_the_defaults() {
         let minimal = Machine::with(&format!("{common}{minimal}")).settings();
         assert_eq!(format!("{reference:#?}"), format!("{minimal:#?}"));
     }
-    let minimal = "[[cluster]]\nname = \"local\"\nbootstrap_servers = \"kafka-1:9092\"\n";
-    let reference = monitor_of(&part(&["admin", "log", "cluster"], FileKind::Monitor));
+    let minimal = "[[cluster]]\nname = \"local\"\nbootstrap_servers = \"kafka-1:9092\"\n\
+        [[notify]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"https://alerts.example.com/hook\"\n";
+    let wanted = ["admin", "log", "cluster", "notify"];
+    let reference = monitor_of(&part(&wanted, FileKind::Monitor));
     let minimal = monitor_of(minimal);
     assert_eq!(format!("{reference:#?}"), format!("{minimal:#?}"));
     let minimal = "[kafka]\nbootstrap_servers = \"kafka-1:9092,kafka-2:9092\"\n[agent]\ntopic = \"host-metrics\"\n";
@@ -1102,6 +1107,8 @@ fn toml_like() -> impl Strategy<Value = String> {
         "lag",
         "cluster",
         "cluster.mends",
+        "notify",
+        "notify.headers",
         "kafka.properties",
         "kafka.secret_properties",
         "kafka.properties.a",
@@ -1123,6 +1130,7 @@ fn toml_like() -> impl Strategy<Value = String> {
         6 => (name, value).prop_map(|(name, value)| format!("{name} = {value}")),
         2 => section.prop_map(|section| format!("[{section}]")),
         1 => Just("[[cluster]]".to_owned()),
+        1 => Just("[[notify]]".to_owned()),
         1 => any::<String>(),
         1 => "[\\PC\\n\"'=\\[\\]{}#é🦀]{0,30}",
     ];

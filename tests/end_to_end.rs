@@ -12,8 +12,10 @@ mod end_to_end {
     mod compaction;
     mod deadletters;
     mod group;
+    mod lag;
     mod members;
     mod membership;
+    mod pausing;
     mod rebalances;
     mod support;
     mod transactions;

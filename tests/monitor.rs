@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "deploy/queries.rs"]
+mod queries;
+#[path = "notify/receiver.rs"]
+mod receiver;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -106,11 +111,15 @@ impl Running {
 }
 
 fn monitor(kafka: &Kafka) -> Running {
+    monitor_with(kafka, "")
+}
+
+fn monitor_with(kafka: &Kafka, notifiers: &str) -> Running {
     let bootstrap = kafka.bootstrap();
     Running::start("monitor", |address| {
         format!(
             "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{bootstrap}\"\n\
-             offset_refresh = \"200ms\"\ntopic_refresh = \"500ms\"\n"
+             offset_refresh = \"200ms\"\ntopic_refresh = \"500ms\"\n{notifiers}"
         )
     })
 }
@@ -377,6 +386,75 @@ fn brokers_may_go_and_come_back() {
     );
 }
 
+/// The counters that appear with their first event.
+fn with_reasons() -> String {
+    use outflow::metrics::SinkMetrics;
+    let mut registry = prometheus_client::registry::Registry::default();
+    let metrics = SinkMetrics::register(&mut registry, &"x".into());
+    let reason = SinkMetrics::reason("x");
+    for family in [
+        &metrics.retries,
+        &metrics.rejections,
+        &metrics.dropped_records,
+        &metrics.skipped_offsets,
+        &metrics.commit_failures,
+    ] {
+        drop(family.get_or_create(&reason));
+    }
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let is_one = |line: &&str| line.contains("reason=");
+    text.lines()
+        .filter(is_one)
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Bad, well, and the brokers away meanwhile: one incident, told twice, by a process whose log has no secret.
+#[test]
+fn a_stuck_group_is_told_of_once_and_so_is_its_end() {
+    let kafka = kafka();
+    let topic = topic(&kafka, "told", 1);
+    produce(&kafka, &topic, 100);
+    let (receiver, group) = (receiver::Receiver::start([]), unique("told"));
+    let url = receiver.url();
+    let monitor = monitor_with(
+        &kafka,
+        &format!(
+            "[[notify]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"{url}\"\ngroups_pattern = \"{group}\"\n\
+             threshold = \"ERR\"\nfor = \"1s\"\nclose_after = \"1s\"\n[log]\nfilter = \"debug\"\n"
+        ),
+    );
+    let stuck = Going::committing(&kafka, &group, &topic, || 10);
+    let told = |wanted: &[&str]| {
+        let check = || match receiver.told() {
+            told if told == wanted => Ok(()),
+            told => Err(format!("{told:?}")),
+        };
+        let what = format!("{wanted:?} is told");
+        wait_until(&what, LONG, check).unwrap_or_else(|e| panic!("{e}\n{}", monitor.process.log()));
+    };
+    let (open, close) = (format!("open {group}"), format!("close {group}"));
+    told(&[&open]);
+    drop(stuck);
+    let consumer: BaseConsumer = config(&kafka, &group).create().unwrap();
+    kafka.stop().unwrap();
+    let blind = || match monitor.process.metric("outflow_cluster_blind", &[]) {
+        Ok(Some(1.0)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    wait_until("the brokers are missed", LONG, blind).unwrap();
+    kafka.heal().unwrap();
+    commit(&consumer, &topic, 100);
+    told(&[&open, &close]);
+    let said = receiver.requests()[0].json();
+    assert_eq!(said["partitions"][0]["topic"], *topic);
+    assert_eq!(said["partitions"][0]["committed"], 10);
+    let log = monitor.process.log();
+    assert!(log.contains("an incident is open"), "{log}");
+    assert!(!log.contains("secret-path"), "{log}");
+}
+
 #[test]
 fn outflows_own_group_is_judged_alike_from_inside_and_from_outside() {
     let kafka = kafka();
@@ -390,7 +468,9 @@ fn outflows_own_group_is_judged_alike_from_inside_and_from_outside() {
              request_timeout = \"2s\"\n[lag]\noffset_refresh = \"200ms\"\n[admin]\nlisten = \"{address}\"\n"
         )
     });
-    let monitor = monitor(&kafka);
+    let notifier = "[[notify]]\nname = \"none\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1\"\n\
+        groups_pattern = \"none\"\n";
+    let monitor = monitor_with(&kafka, notifier);
     let load = Load::start(&kafka.bootstrap(), &topic, Generator::new("alike", 1), 50).unwrap();
     let both = |wanted: &str| {
         let (inside, outside) = (run.lag(&group), monitor.lag(&group));
@@ -406,6 +486,16 @@ fn outflows_own_group_is_judged_alike_from_inside_and_from_outside() {
         }
     };
     wait_until("both say OK", LONG, || both("OK")).unwrap();
+    let asked = queries::all_metrics();
+    let known = || {
+        let texts = [&run, &monitor].map(|running| running.process.metrics().unwrap());
+        let exposed = queries::exposed(&(texts.concat() + &with_reasons()));
+        match asked.difference(&exposed).collect::<Vec<_>>() {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(format!("{missing:?}")),
+        }
+    };
+    wait_until("dashboard and alerts ask for what is there", LONG, known).unwrap();
     drop(stub);
     let verdict = wait_until("both say STOP", LONG, || both("STOP")).unwrap();
     assert_eq!(verdict["status"], "ERR");

@@ -115,6 +115,55 @@ fn an_outage_of_an_hour_is_waited_out() {
     }
 }
 
+/// A pause is heeded at once, costs no rebalance however long it is, leaves nothing uncommitted, and ends where it began.
+#[test]
+fn a_pause_takes_nothing_commits_what_was_taken_and_keeps_its_partitions() {
+    for kind in [Kind::Elasticsearch, Kind::Hdfs] {
+        let mut run = Run::new(Plan::quiet(kind), Rng::new(2), Journal::new(false));
+        let until = |run: &mut Run, ms: u64| {
+            while lock(&run.world).now < ms {
+                run.step();
+            }
+        };
+        let final_and_committed = |run: &Run| -> (usize, i64) {
+            let world = lock(&run.world);
+            let stored = world.truth.iter().map(|truth| truth.stored.len()).sum();
+            (stored, world.truth.iter().map(|truth| truth.checked).sum())
+        };
+        until(&mut run, 3_000);
+        run.nodes[0].set_paused(&mut lock(&run.world), true);
+        let taken = lock(&run.world).taken.clone();
+        // What was in flight has had its time, an open file's included.
+        until(&mut run, 60_000);
+        let before = final_and_committed(&run);
+        for (&(_, p), &end) in &taken {
+            let world = lock(&run.world);
+            let checked = world.truth[p as usize].checked;
+            assert!(
+                checked >= end,
+                "{kind:?}: {checked} of {end} of partition {p}"
+            );
+        }
+        until(&mut run, 3_600_000);
+        assert_eq!(final_and_committed(&run), before, "{kind:?}");
+        assert_eq!(lock(&run.world).taken, taken, "{kind:?}");
+        let waits = run.nodes[0].partitions().into_iter();
+        assert!(waits.clone().count() > 0);
+        for status in waits {
+            assert_eq!(status.state, outflow::status::PartitionState::Waiting);
+            assert_eq!(&*status.reason.unwrap(), "the sink is paused by request");
+        }
+        run.nodes[0].set_paused(&mut lock(&run.world), false);
+        until(&mut run, 3_610_000);
+        assert!(
+            final_and_committed(&run).0 > before.0,
+            "{kind:?} hasn't resumed"
+        );
+        assert_eq!(run.nodes[0].rebalances(), 1);
+        run.violation().unwrap();
+    }
+}
+
 /// A simulation in which nothing happens proves nothing.
 fn not_idle(tallies: &[Tally], seeds: u64) {
     let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
@@ -125,13 +174,15 @@ fn not_idle(tallies: &[Tally], seeds: u64) {
             .sum::<usize>()
     };
     println!(
-        "{seeds} seeds: {} turns, {} records stored, {} dead letters, {} dropped, {} skips, {} quarantines",
+        "{seeds} seeds: {} turns, {} records stored, {} dead letters, {} dropped, {} skips, {} quarantines, {} pauses \
+         that ended by a resume",
         sum(|t| t.turns),
         sum(|t| t.stored),
         sum(|t| t.dead_letters),
         sum(|t| t.dropped),
         sum(|t| t.skips),
         sum(|t| t.quarantines),
+        sum(|t| t.resumed),
     );
     if seeds < SEEDS {
         return; // rare things may not have come
@@ -148,6 +199,7 @@ fn not_idle(tallies: &[Tally], seeds: u64) {
         "truncation",
         "shutdown",
         "broken batch",
+        "pause",
         "second process",
         "an hour's outage",
     ] {

@@ -77,6 +77,10 @@ impl Collector for Snapshots {
                 vec![(version, 1.0)],
             ),
         )?;
+        let is_ready = self.observed.not_ready().is_empty();
+        let help = "1 while no person is needed: what /readyz says";
+        let ready = encoder.encode_descriptor("outflow_ready", help, None, MetricType::Gauge)?;
+        ConstGauge::new(f64::from(u8::from(is_ready))).encode(ready)?;
         for family in partition_families(&sinks) {
             write(&mut encoder, family)?;
         }
@@ -207,6 +211,7 @@ fn sink_families(sinks: &[SinkStatus]) -> Vec<Family<SinkLabel>> {
         })
     };
     let lag = |sink: &SinkStatus| sink.lag.map(|lag| lag as f64);
+    let paused = |sink: &SinkStatus| Some(f64::from(u8::from(sink.paused)));
     vec![
         ("outflow_lag", "Sum of the partitions' lags", each(&lag)),
         (
@@ -223,6 +228,11 @@ fn sink_families(sinks: &[SinkStatus]) -> Vec<Family<SinkLabel>> {
             "outflow_assigned_partitions",
             "Partitions held",
             each(&assigned),
+        ),
+        (
+            "outflow_sink_paused",
+            "1 while the sink is paused by request",
+            each(&paused),
         ),
     ]
 }

@@ -1,4 +1,4 @@
-//! The admin HTTP server: the page, health, metrics, status, and the release of quarantined partitions. Reads snapshots;
+//! The admin HTTP server: the page, health, metrics, status, and what a person may ask of a sink. Reads snapshots;
 //! nothing on the record's way waits for it.
 //!
 //! | path | answers |
@@ -14,7 +14,9 @@
 //! | `/api/v1/stream` | what changes, as server-sent events |
 //! | `/v3/…`, `/burrow/admin` | Burrow's API |
 //! | `POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release` | releases a quarantined partition |
+//! | `POST /api/v1/sinks/{sink}/pause`, `…/resume` | takes no records, until it is resumed or the process ends |
 
+mod actions;
 mod burrow;
 mod collector;
 mod exposition;
@@ -29,10 +31,10 @@ mod serve;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Extension, Json, Router};
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -40,7 +42,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::unix_ms;
 use crate::config::settings::AdminSettings;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::journal::Journal;
 use crate::monitor::Clusters;
 use crate::offsets::TopicPartition;
@@ -54,6 +56,12 @@ pub trait Observed: Send + Sync + 'static {
 
     /// Releases a quarantined partition. May wait some seconds for its worker.
     fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error>;
+
+    /// Pauses a sink, or lets it go on. May wait some seconds for its workers.
+    fn set_paused(&self, sink: &str, paused: bool) -> Result<(), Error> {
+        let _ = paused;
+        Err(Error::rejected(format!("no sink is named {sink:?} here")))
+    }
 
     /// The clusters whose groups are watched; always the same.
     fn clusters(&self) -> Clusters {
@@ -159,7 +167,6 @@ fn cannot_bind(address: SocketAddr, error: &std::io::Error) -> Error {
 }
 
 fn router(shared: Shared, burrow: burrow::Burrow, guard: guard::Guard) -> Router {
-    let release_path = "/api/v1/sinks/{sink}/partitions/{topic}/{partition}/release";
     Router::new()
         .route("/", get(index))
         .route("/livez", get(livez))
@@ -170,8 +177,8 @@ fn router(shared: Shared, burrow: burrow::Burrow, guard: guard::Guard) -> Router
         .route("/api/v1/groups/{cluster}/{group}", get(groups::one_group))
         .route("/api/v1/events", get(live::stream::events))
         .route("/api/v1/stream", get(live::stream::stream))
-        .route(release_path, post(release))
         .merge(page::router())
+        .merge(actions::router())
         .with_state(shared)
         .merge(burrow::router(burrow))
         .fallback(not_found)
@@ -185,7 +192,8 @@ fn router(shared: Shared, burrow: burrow::Burrow, guard: guard::Guard) -> Router
 
 const PAGES: &str = "/livez\n/readyz\n/metrics\n/api/v1/status\n/api/v1/groups\n\
     /api/v1/groups/{cluster}/{group}\n/api/v1/events\n/api/v1/stream\n/v3/kafka\n/burrow/admin\n\
-    POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release\n";
+    POST /api/v1/sinks/{sink}/partitions/{topic}/{partition}/release\n\
+    POST /api/v1/sinks/{sink}/pause\nPOST /api/v1/sinks/{sink}/resume\n";
 
 /// The page to browsers, the list of paths to others.
 async fn index(headers: HeaderMap, Extension(trust): Extension<Trust>) -> Response {
@@ -258,36 +266,6 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 
 async fn status(State(shared): State<Shared>) -> Json<Vec<SinkStatus>> {
     Json(shared.observed.sinks())
-}
-
-async fn release(
-    State(shared): State<Shared>,
-    Path((sink, topic, partition)): Path<(String, String, i32)>,
-) -> Response {
-    let id = TopicPartition::new(topic.clone(), partition);
-    let asked = sink.clone();
-    let released = tokio::task::spawn_blocking(move || shared.observed.release(&asked, &id)).await;
-    match released {
-        Ok(Ok(())) => {
-            tracing::info!(sink, topic, partition, "released on request");
-            let done =
-                json!({ "released": true, "sink": sink, "topic": topic, "partition": partition });
-            Json(done).into_response()
-        }
-        Ok(Err(error)) => {
-            tracing::info!(sink, topic, partition, "release refused: {error}");
-            let code = match error.kind {
-                Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-                Kind::Rejected => StatusCode::NOT_FOUND,
-                _ => StatusCode::CONFLICT,
-            };
-            failure(code, &error.what)
-        }
-        Err(_) => failure(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the release failed; see the log",
-        ),
-    }
 }
 
 fn failure(code: StatusCode, what: &str) -> Response {

@@ -5,16 +5,23 @@ use std::path::PathBuf;
 
 use super::{ByKind, Exit, by_kind, print, say};
 use crate::check::{Finding, Verdict};
-use crate::config::problem::Problems;
+use crate::config::problem::{Problems, printable};
 use crate::config::settings::{
     AgentSettings, HdfsSettings, MonitorSettings, Settings, SinkSettings,
 };
 use crate::config::surroundings::Host;
 use crate::config::{Loaded, load_agent, load_monitor, load_sinks};
+use crate::notify::settings::NotifierSettings;
+use crate::notify::try_out as notify;
 use crate::sinks;
 
 /// Says what is wrong; 0 if nothing is.
-pub fn check(files: &[PathBuf], flags: &[String], connect: bool) -> Exit {
+pub fn check(
+    files: &[PathBuf],
+    flags: &[String],
+    connect: bool,
+    test_notify: Option<&str>,
+) -> Exit {
     let ByKind {
         sinks,
         agents,
@@ -58,13 +65,54 @@ pub fn check(files: &[PathBuf], flags: &[String], connect: bool) -> Exit {
     for file in files {
         print(&format!("{}: the configuration is valid\n", file.display()));
     }
-    if !connect {
-        return Exit::Fine;
+    let mut worst = Verdict::Fine;
+    if connect {
+        worst = connect_all(&loaded_sinks, &loaded_agents, &loaded_monitors);
     }
-    match connect_all(&loaded_sinks, &loaded_agents, &loaded_monitors) {
+    if let Some(name) = test_notify {
+        let of_sinks = loaded_sinks.iter().map(|l| &l.settings.notify);
+        let of_monitors = loaded_monitors.iter().map(|l| &l.settings.notify);
+        let all: Vec<_> = of_sinks.chain(of_monitors).flatten().collect();
+        let Some(notifier) = all.iter().find(|notifier| &*notifier.name == name) else {
+            let names: Vec<_> = all.iter().map(|notifier| &*notifier.name).collect();
+            let name = printable(name);
+            say(&match names.is_empty() {
+                true => "error: there is no notifier in these files: see [[notify]]\n".to_owned(),
+                false => format!(
+                    "error: no notifier is named {name:?}: there are {}\n",
+                    names.join(", ")
+                ),
+            });
+            return Exit::Misused;
+        };
+        let finding = ask(notify::tell(notifier));
+        print(&format!("\n{finding}\n"));
+        worst = worst.max(finding.verdict);
+    }
+    match worst {
         Verdict::Wrong => Exit::Failed,
         _ => Exit::Fine,
     }
+}
+
+/// What a receiver of notifications says.
+fn ask(question: impl Future<Output = Finding>) -> Finding {
+    runtime().map_or_else(|finding| finding, |runtime| runtime.block_on(question))
+}
+
+/// # Errors
+/// There is none to be had.
+fn runtime() -> Result<tokio::runtime::Runtime, Finding> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(|error| {
+        let what = format!("no runtime: {error}");
+        Finding::wrong("this process", what, "give it more threads")
+    })
+}
+
+fn reached(notifiers: &[NotifierSettings]) -> impl Iterator<Item = Finding> {
+    let each = notifiers.iter();
+    each.map(|notifier| ask(notify::reach(notifier)))
 }
 
 fn connect_all(
@@ -74,7 +122,9 @@ fn connect_all(
 ) -> Verdict {
     let mut worst = Verdict::Fine;
     for loaded in sinks {
-        worst = worst.max(report(&loaded.file, findings(&loaded.settings)));
+        let mut findings = findings(&loaded.settings);
+        findings.extend(reached(&loaded.settings.notify));
+        worst = worst.max(report(&loaded.file, findings));
     }
     for loaded in agents {
         worst = worst.max(report(
@@ -84,7 +134,8 @@ fn connect_all(
     }
     for loaded in monitors {
         let clusters = loaded.settings.clusters.iter();
-        let findings = clusters.map(crate::kafka::check::cluster).collect();
+        let findings = clusters.map(crate::kafka::check::cluster);
+        let findings = findings.chain(reached(&loaded.settings.notify)).collect();
         worst = worst.max(report(&loaded.file, findings));
     }
     worst
@@ -93,14 +144,10 @@ fn connect_all(
 /// What the servers say about one sink.
 fn findings(settings: &Settings) -> Vec<Finding> {
     let mut findings = crate::kafka::check::sink(settings);
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let what = format!("no runtime: {error}");
-            findings.push(Finding::wrong("this process", what, "give it more threads"));
+        Err(finding) => {
+            findings.push(finding);
             return findings;
         }
     };

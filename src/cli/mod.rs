@@ -5,10 +5,13 @@ mod agent;
 mod check;
 mod deadletters;
 mod group;
+mod lag;
 mod monitor;
 mod run;
 mod signals;
 mod table;
+#[cfg(feature = "top")]
+mod top;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -82,9 +85,12 @@ enum Command {
     Check {
         #[command(flatten)]
         files: Files,
-        /// Ask the servers, too: topics, group, index, path, permissions
+        /// Ask the servers, too: topics, group, index, path, permissions, receivers of notifications
         #[arg(long)]
         connect: bool,
+        /// Send a test incident and its end through this notifier, as its [[notify]] section has it
+        #[arg(long, value_name = "NAME")]
+        test_notify: Option<String>,
     },
     /// Print the effective configuration, and where each value came from; secrets aren't shown
     Config {
@@ -112,6 +118,11 @@ enum Command {
         #[arg(long, value_name = "SECTION.KEY=VALUE")]
         set: Vec<String>,
     },
+    /// How far behind are groups, and will they catch up? Prints once; the exit code says whether all is well
+    Lag(lag::Lag),
+    /// Watch a running process in the terminal: sinks and groups with state, lag, and why
+    #[cfg(feature = "top")]
+    Top(top::Top),
     /// Is everything there? Compare Kafka with the sinks, and name what is missing, doubled or changed; reads only
     Verify(verify::Verify),
     /// Collect this host's CPU and memory figures and produce them to Kafka
@@ -139,12 +150,19 @@ struct Files {
 pub fn main() -> Exit {
     match Cli::parse().command {
         Command::Run { files } => run::run(&files.config, &files.set),
-        Command::Check { files, connect } => check::check(&files.config, &files.set, connect),
+        Command::Check {
+            files,
+            connect,
+            test_notify,
+        } => check::check(&files.config, &files.set, connect, test_notify.as_deref()),
         Command::Config { files } => show(&files),
         Command::Group { command } => group::group(&command),
         Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Deadletters { command } => deadletters::deadletters(&command),
         Command::Monitor { config, set } => monitor::run(&config, &set),
+        Command::Lag(arguments) => lag::lag(&arguments),
+        #[cfg(feature = "top")]
+        Command::Top(arguments) => top::top(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),
         Command::Agent { config, set } => agent::run(&config, &set),
     }
@@ -217,7 +235,7 @@ fn by_kind(files: &[PathBuf]) -> ByKind {
     let mut by_kind = ByKind::default();
     for file in files {
         let list = match config::kind_of(file, &Host) {
-            FileKind::Sink => &mut by_kind.sinks,
+            FileKind::Sink | FileKind::Notifier => &mut by_kind.sinks,
             FileKind::Agent => &mut by_kind.agents,
             FileKind::Monitor | FileKind::Cluster => &mut by_kind.monitors,
         };

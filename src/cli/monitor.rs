@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tracing::{error, info};
 
 use super::signals::Signals;
@@ -14,6 +16,7 @@ use crate::config::surroundings::Host;
 use crate::error::Error;
 use crate::logging;
 use crate::monitor::{Clusters, Monitor};
+use crate::notify::Notifications;
 use crate::offsets::TopicPartition;
 use crate::status::SinkStatus;
 
@@ -47,7 +50,11 @@ async fn serve(settings: &MonitorSettings) -> Result<Exit, Error> {
     let mut signals = Signals::new()?;
     let monitor = Arc::new(Monitor::start(&settings.clusters)?);
     let observed = Arc::new(Watching(monitor.clone()));
-    let server = Server::bind(&settings.admin, observed, Default::default()).await?;
+    let mut registry = Registry::default();
+    let runtime = Handle::current();
+    let clusters = monitor.clusters();
+    let _told = Notifications::start(&settings.notify, clusters, &runtime, &mut registry)?;
+    let server = Server::bind(&settings.admin, observed, registry).await?;
     let names: Vec<_> = settings.clusters.iter().map(|c| &*c.name).collect();
     let admin = server.as_ref().and_then(Server::address);
     info!(

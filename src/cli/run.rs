@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::signals::Signals;
@@ -17,6 +18,8 @@ use crate::error::Error;
 use crate::journal::Journal;
 use crate::monitor::Clusters;
 use crate::monitor::inside::Inside;
+use crate::notify::Notifications;
+use crate::notify::settings::NotifierSettings;
 use crate::offsets::TopicPartition;
 use crate::pipeline::supervisor::{Plan, Supervisor};
 use crate::status::SinkStatus;
@@ -48,6 +51,7 @@ pub fn run(files: &[PathBuf], flags: &[String]) -> Exit {
 struct Process {
     admin: AdminSettings,
     lag: LagSettings,
+    notify: Vec<NotifierSettings>,
     log: LogSettings,
     shutdown_timeout: Duration,
 }
@@ -63,6 +67,7 @@ impl Process {
         Some(Process {
             admin: deciding("admin")?.admin.clone(),
             lag: deciding("lag")?.lag.clone(),
+            notify: notifiers(loaded),
             log: deciding("log")?.log.clone(),
             shutdown_timeout: loaded.iter().map(|l| l.settings.shutdown_timeout).max()?,
         })
@@ -87,9 +92,11 @@ impl Process {
         self,
         plans: Vec<Plan>,
         inside: Inside,
-        registry: Registry,
+        mut registry: Registry,
     ) -> Result<Exit, Error> {
         let mut signals = Signals::new()?;
+        let (runtime, clusters) = (Handle::current(), inside.clusters());
+        let _told = Notifications::start(&self.notify, clusters, &runtime, &mut registry)?;
         // The port first: if it is taken, nothing has joined a group yet.
         let sinks = Arc::new(Sinks {
             supervisor: OnceLock::new(),
@@ -135,6 +142,14 @@ impl Process {
     }
 }
 
+/// Those of the first file that has any.
+fn notifiers(loaded: &[Loaded<Settings>]) -> Vec<NotifierSettings> {
+    let mut all = loaded.iter().map(|loaded| &loaded.settings.notify);
+    all.find(|notify| !notify.is_empty())
+        .cloned()
+        .unwrap_or_default()
+}
+
 fn conclude(clean: bool) -> Exit {
     if clean {
         info!("stopped: everything taken is committed");
@@ -174,6 +189,13 @@ impl Observed for Sinks {
     fn release(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
         match self.supervisor.get() {
             Some(supervisor) => supervisor.release_quarantine(sink, partition),
+            None => Err(Error::unavailable("the sinks aren't started yet")),
+        }
+    }
+
+    fn set_paused(&self, sink: &str, paused: bool) -> Result<(), Error> {
+        match self.supervisor.get() {
+            Some(supervisor) => supervisor.set_paused(sink, paused),
             None => Err(Error::unavailable("the sinks aren't started yet")),
         }
     }

@@ -7,7 +7,7 @@ use figment::value::{Dict, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{CLUSTER, FileKind, KEYS, Key, SECTIONS, find};
+use super::keys::{CLUSTER, FileKind, KEYS, Key, NOTIFY, REPEATED, SECTIONS, find};
 use super::kinds::Kind;
 use super::problem::{Place, Problem, Problems, Snippet, printable, suggest};
 
@@ -81,17 +81,52 @@ pub struct Document {
     pub assigned: Vec<Assigned>,
     /// Its sections.
     pub sections: Vec<(String, Place)>,
-    /// Its clusters, each by itself.
-    pub clusters: Vec<Document>,
+    /// Its sections that may come several times, each by itself.
+    pub repeated: Repeated<Document>,
+}
+
+/// What stands in a file several times, in its order.
+#[derive(Debug)]
+pub struct Repeated<T> {
+    /// Clusters.
+    pub clusters: Vec<T>,
+    /// Notifiers.
+    pub notifiers: Vec<T>,
+}
+
+impl<T> Default for Repeated<T> {
+    fn default() -> Self {
+        Repeated {
+            clusters: Vec::new(),
+            notifiers: Vec::new(),
+        }
+    }
+}
+
+impl<T> Repeated<T> {
+    /// All.
+    pub fn iter(&self) -> impl Iterator<Item = (FileKind, &T)> {
+        let clusters = self.clusters.iter().map(|c| (FileKind::Cluster, c));
+        clusters.chain(self.notifiers.iter().map(|n| (FileKind::Notifier, n)))
+    }
+
+    /// The same of something else.
+    pub fn map<U>(self, mut change: impl FnMut(FileKind, T) -> U) -> Repeated<U> {
+        let (clusters, notifiers) = (self.clusters.into_iter(), self.notifiers.into_iter());
+        Repeated {
+            clusters: clusters.map(|c| change(FileKind::Cluster, c)).collect(),
+            notifiers: notifiers.map(|n| change(FileKind::Notifier, n)).collect(),
+        }
+    }
 }
 
 impl Document {
     /// Where a section begins; the first of several.
     pub fn section(&self, name: &str) -> Option<&Place> {
-        let clusters = self.clusters.iter().flat_map(|c| &c.sections);
+        let repeated = self.repeated.iter().flat_map(|(_, d)| &d.sections);
         self.sections
             .iter()
-            .chain(clusters)
+            .chain(repeated)
             .find(|(n, _)| n == name)
             .map(|(_, place)| place)
     }
@@ -151,16 +186,17 @@ impl Reader<'_> {
                         self.assign(path, name, value);
                     }
                 }
-                (None, DeValue::Array(items)) if is_clusters(&dotted, items) => {
+                (None, DeValue::Array(items)) if is_repeated(&dotted, items) => {
                     for item in items.iter() {
                         if let DeValue::Table(inner) = item.get_ref() {
-                            let key = self.header(&item.span()).unwrap_or(name.span());
-                            self.cluster(&key, &item.span(), inner, path);
+                            let key = self.header(&dotted, &item.span());
+                            let key = key.unwrap_or(name.span());
+                            self.one_of_several(&key, &item.span(), inner, path);
                         }
                     }
                 }
-                (None, DeValue::Table(inner)) if dotted == CLUSTER => {
-                    self.cluster(&name.span(), &value.span(), inner, path);
+                (None, DeValue::Table(inner)) if REPEATED.contains(&&*dotted) => {
+                    self.one_of_several(&name.span(), &value.span(), inner, path);
                 }
                 (None, DeValue::Table(inner)) if SECTIONS.contains(&dotted.as_str()) => {
                     let place = self.place(&name.span(), &value.span(), Show::KeyAlone);
@@ -184,21 +220,32 @@ impl Reader<'_> {
     }
 
     /// The name in a header `[[cluster]]`: the key itself has only the first one's place.
-    fn header(&self, item: &Span) -> Option<Span> {
+    fn header(&self, name: &str, item: &Span) -> Option<Span> {
         let rest = self.text.get(item.start..)?.strip_prefix("[[")?;
         let start = item.start + 2 + (rest.len() - rest.trim_start().len());
-        let name = self.text.get(start..start + CLUSTER.len());
-        (name == Some(CLUSTER)).then(|| start..start + CLUSTER.len())
+        let found = self.text.get(start..start + name.len());
+        (found == Some(name)).then(|| start..start + name.len())
     }
 
-    /// One cluster, which is a document of its own.
-    fn cluster(&mut self, key: &Span, value: &Span, table: &DeTable<'_>, path: &mut Vec<String>) {
+    /// One cluster or notifier, which is a document of its own.
+    fn one_of_several(
+        &mut self,
+        key: &Span,
+        value: &Span,
+        table: &DeTable<'_>,
+        path: &mut Vec<String>,
+    ) {
+        let name = path.join(".");
         let outer = std::mem::take(&mut self.out);
         let place = self.place(key, value, Show::KeyAlone);
-        self.out.sections.push((CLUSTER.to_owned(), place));
+        self.out.sections.push((name.clone(), place));
         self.walk(table, path);
-        let cluster = std::mem::replace(&mut self.out, outer);
-        self.out.clusters.push(cluster);
+        let one = std::mem::replace(&mut self.out, outer);
+        let repeated = &mut self.out.repeated;
+        match &*name {
+            NOTIFY => repeated.notifiers.push(one),
+            _ => repeated.clusters.push(one),
+        }
     }
 
     /// Entries by name, whose dots may have made tables of them.
@@ -347,10 +394,10 @@ enum Show {
     Value,
 }
 
-/// Whether this is `[[cluster]]`, once or several times.
-fn is_clusters(name: &str, items: &[Spanned<DeValue<'_>>]) -> bool {
+/// Whether this is `[[cluster]]` or `[[notify]]`, once or several times.
+fn is_repeated(name: &str, items: &[Spanned<DeValue<'_>>]) -> bool {
     let is_table = |item: &Spanned<DeValue<'_>>| matches!(item.get_ref(), DeValue::Table(_));
-    name == CLUSTER && !items.is_empty() && items.iter().all(is_table)
+    REPEATED.contains(&name) && !items.is_empty() && items.iter().all(is_table)
 }
 
 fn holds_entries(key: &Key) -> bool {

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use super::keys::{CLUSTER, FileKind, KEYS};
+use super::keys::{FileKind, KEYS, REPEATED};
 use super::kinds::Kind;
-use super::layers::Values;
+use super::layers::{Values, has_keys_only_if_there};
 use super::problem::Place;
 use super::validate::Derived;
 
@@ -34,7 +34,7 @@ impl Effective {
         let mut lines = Vec::new();
         for key in KEYS.iter().filter(|key| kind.has(key)) {
             let root = key.section().split('.').next().unwrap_or_default();
-            if matches!(root, "elasticsearch" | "hdfs" | CLUSTER) && !values.has_section(root) {
+            if has_keys_only_if_there(root) && !values.has_section(root) {
                 continue;
             }
             if matches!(key.kind, Kind::Properties | Kind::SecretProperties) {
@@ -87,14 +87,14 @@ fn origin(place: &Place) -> String {
 }
 
 impl Effective {
-    /// The values of one more cluster.
-    pub(super) fn add_cluster(&mut self, mut cluster: Effective) {
-        for line in &mut cluster.lines {
-            if line.section == CLUSTER {
-                line.section = format!("[{CLUSTER}]");
+    /// The values of one more cluster or notifier.
+    pub(super) fn add(&mut self, mut one: Effective) {
+        for line in &mut one.lines {
+            if REPEATED.contains(&&*line.section) {
+                line.section = format!("[{}]", line.section);
             }
         }
-        self.lines.append(&mut cluster.lines);
+        self.lines.append(&mut one.lines);
     }
 
     /// Whether anybody set a key of `section`.
@@ -120,8 +120,8 @@ impl fmt::Display for Effective {
             .min(56);
         let mut section = "";
         for line in &self.lines {
-            let is_next_cluster = line.section.starts_with('[') && line.key == "name";
-            if line.section != section || is_next_cluster {
+            let is_next_one = line.section.starts_with('[') && line.key == "name";
+            if line.section != section || is_next_one {
                 section = &line.section;
                 writeln!(f, "\n[{section}]")?;
             }

@@ -17,6 +17,8 @@ pub enum Scope {
     Agent,
     /// A cluster's in the monitor's file.
     Cluster,
+    /// A notifier's in a sink's or the monitor's file.
+    Notifier,
 }
 
 /// Which kind of file is read.
@@ -30,18 +32,26 @@ pub enum FileKind {
     Monitor,
     /// One cluster of the monitor's, by itself.
     Cluster,
+    /// One notifier, by itself.
+    Notifier,
 }
 
 impl FileKind {
     /// Whether a key belongs into such a file.
     pub fn has(self, key: &Key) -> bool {
         match key.scope {
-            Scope::All => self != FileKind::Cluster,
+            Scope::All => !matches!(self, FileKind::Cluster | FileKind::Notifier),
             Scope::Clients => matches!(self, FileKind::Sink | FileKind::Agent),
             Scope::Servers => matches!(self, FileKind::Sink | FileKind::Monitor),
             Scope::Sink => self == FileKind::Sink,
             Scope::Agent => self == FileKind::Agent,
             Scope::Cluster => matches!(self, FileKind::Monitor | FileKind::Cluster),
+            Scope::Notifier => {
+                matches!(
+                    self,
+                    FileKind::Sink | FileKind::Monitor | FileKind::Notifier
+                )
+            }
         }
     }
 
@@ -49,9 +59,17 @@ impl FileKind {
     pub fn foreign(self) -> &'static [&'static str] {
         match self {
             FileKind::Sink => &["agent", CLUSTER],
-            FileKind::Agent => &["elasticsearch", "hdfs", "rejected", "lag", "admin", CLUSTER],
+            FileKind::Agent => &[
+                "elasticsearch",
+                "hdfs",
+                "rejected",
+                "lag",
+                "admin",
+                CLUSTER,
+                NOTIFY,
+            ],
             FileKind::Monitor => &["kafka", "elasticsearch", "hdfs", "rejected", "lag", "agent"],
-            FileKind::Cluster => &[],
+            FileKind::Cluster | FileKind::Notifier => &[],
         }
     }
 
@@ -61,12 +79,17 @@ impl FileKind {
             FileKind::Sink => "a sink",
             FileKind::Agent => "the agent",
             FileKind::Monitor | FileKind::Cluster => "the monitor",
+            FileKind::Notifier => "a notifier",
         }
     }
 }
 
-/// The section that may come several times.
+/// A section that may come several times: a watched cluster.
 pub const CLUSTER: &str = "cluster";
+/// Another one: a notifier.
+pub const NOTIFY: &str = "notify";
+/// Those sections.
+pub const REPEATED: [&str; 2] = [CLUSTER, NOTIFY];
 
 /// One key.
 #[derive(Debug)]
@@ -108,6 +131,8 @@ impl Key {
                     | "kafka.bootstrap_servers"
                     | "cluster.bootstrap_servers"
                     | "hdfs.url"
+                    | "notify.url"
+                    | "notify.template"
             )
     }
 }
@@ -148,6 +173,10 @@ const fn agent(path: &'static str, kind: Kind, default: Option<&'static str>) ->
 
 const fn cluster(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
     scoped(Scope::Cluster, path, kind, default)
+}
+
+const fn notifier(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    scoped(Scope::Notifier, path, kind, default)
 }
 
 const fn integer(min: i64, max: i64) -> Kind {
@@ -288,8 +317,43 @@ pub const KEYS: &[Key] = &[
     cluster("cluster.mends.quiet", Kind::Flag, Some("true")),
     cluster("cluster.mends.prompt_stop", Kind::Flag, Some("true")),
     cluster("cluster.mends.every_rewind", Kind::Flag, Some("true")),
+    cluster("cluster.mends.young_window", Kind::Flag, Some("true")),
     cluster("cluster.properties", Kind::Properties, None),
     cluster("cluster.secret_properties", Kind::SecretProperties, None),
+
+    notifier("notify.name", Kind::Text, None),
+    notifier("notify.kind", Kind::Choice(&["webhook", "slack", "alertmanager", "email"]), None),
+    notifier("notify.url", Kind::Text, None),
+    notifier("notify.url_file", Kind::Path, None),
+    notifier("notify.url_env", Kind::Variable, None),
+    notifier("notify.clusters", Kind::List, None),
+    notifier("notify.groups_pattern", Kind::Text, None),
+    notifier("notify.groups_exclude", Kind::List, None),
+    notifier("notify.threshold", Kind::Choice(&["WARN", "ERR"]), Some("WARN")),
+    notifier("notify.group_thresholds", Kind::List, None),
+    notifier("notify.for", time(0, DAY), Some("30s")),
+    notifier("notify.close_after", time(0, DAY), Some("60s")),
+    notifier("notify.repeat_interval", Kind::Duration { min: SECOND, max: 30 * DAY, off: true }, None),
+    notifier("notify.send_close", Kind::Flag, Some("true")),
+    notifier("notify.queue", integer(1, 100_000), Some("1000")),
+    notifier("notify.timeout", time(100, 10 * MINUTE), Some("10s")),
+    notifier("notify.page_url", Kind::Text, None),
+    notifier("notify.ca_file", Kind::Path, None),
+    notifier("notify.user", Kind::Text, None),
+    notifier("notify.password_file", Kind::Path, None),
+    notifier("notify.password_env", Kind::Variable, None),
+    notifier("notify.bearer_token_file", Kind::Path, None),
+    notifier("notify.bearer_token_env", Kind::Variable, None),
+    notifier("notify.template", Kind::Text, None),
+    notifier("notify.template_file", Kind::Path, None),
+    notifier("notify.subject", Kind::Text, None),
+    notifier("notify.server", Kind::Text, None),
+    notifier("notify.tls", Kind::Choice(&["starttls", "tls", "none"]), None),
+    notifier("notify.from", Kind::Text, None),
+    notifier("notify.to", Kind::List, None),
+    notifier("notify.headers", Kind::Properties, None),
+    notifier("notify.secret_headers", Kind::SecretProperties, None),
+    notifier("notify.labels", Kind::Properties, None),
 ];
 
 /// Every section there is.
@@ -306,6 +370,7 @@ pub const SECTIONS: &[&str] = &[
     "agent",
     CLUSTER,
     "cluster.mends",
+    NOTIFY,
 ];
 
 /// The key at `path`.

@@ -9,7 +9,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::document::{Address, Assigned, Document, unknown};
-use super::keys::{CLUSTER, FileKind, KEYS, Key};
+use super::keys::{FileKind, KEYS, Key, REPEATED};
 use super::kinds::{Kind, Parsed};
 use super::problem::{Place, Problem, Problems, printable, suggest};
 
@@ -40,9 +40,14 @@ pub struct Values {
 
 /// Which keys are in use: those of the file's kind, and of its sink.
 pub fn in_use(key: &Key, kind: FileKind, document: &Document) -> bool {
-    let sink = key.section().split('.').next().unwrap_or_default();
+    let root = key.section().split('.').next().unwrap_or_default();
     let is_there = |section: &str| document.sections.iter().any(|(name, _)| name == section);
-    kind.has(key) && (!matches!(sink, "elasticsearch" | "hdfs" | CLUSTER) || is_there(sink))
+    kind.has(key) && (!has_keys_only_if_there(root) || is_there(root))
+}
+
+/// Whether a section's keys have their defaults only where the file has the section.
+pub fn has_keys_only_if_there(section: &str) -> bool {
+    matches!(section, "elasticsearch" | "hdfs") || REPEATED.contains(&section)
 }
 
 /// Merges a file with the other layers and reads every value.

@@ -25,7 +25,7 @@ pub(crate) use validate::{parse_age, parse_moment, partition_numbers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use document::{Assigned, Document};
+use document::{Assigned, Document, Repeated};
 use effective::Effective;
 use keys::FileKind;
 use layers::Values;
@@ -66,9 +66,12 @@ pub fn load_sinks(
         // Each file is judged by itself; one broken file mustn't hide what is wrong with the next.
         let mut own = std::mem::take(&mut values.problems);
         if let Some(merged) = &values.merged {
-            let (settings, derived) = validate::sink(merged, surroundings, &mut own);
+            let notifiers = &values.repeated.notifiers;
+            let (settings, derived, of_notifiers) =
+                validate::sink(merged, notifiers, surroundings, &mut own);
             if let Some(settings) = settings {
-                let effective = Effective::new(FileKind::Sink, merged, &derived);
+                let mut effective = Effective::new(FileKind::Sink, merged, &derived);
+                add_notifiers(&mut effective, notifiers, &of_notifiers);
                 loaded.push(Loaded {
                     file: values.file,
                     settings,
@@ -112,24 +115,33 @@ pub fn load_monitor(
         flags,
         FileKind::Monitor,
         surroundings,
-        |merged, clusters, problems| {
-            let (settings, derived) = validate::monitor(merged, clusters, surroundings, problems);
+        |merged, repeated, problems| {
+            let (settings, derived, of_notifiers) =
+                validate::monitor(merged, repeated, surroundings, problems);
             let mut effective = Effective::new(FileKind::Monitor, merged, &derived);
-            for cluster in clusters {
-                effective.add_cluster(Effective::new(FileKind::Cluster, cluster, &derived));
+            for cluster in &repeated.clusters {
+                effective.add(Effective::new(FileKind::Cluster, cluster, &derived));
             }
+            add_notifiers(&mut effective, &repeated.notifiers, &of_notifiers);
             (settings, effective)
         },
     )
 }
 
-/// Loads the one file of a program that isn't a sink; `judge` is given its values, and those of its clusters.
+fn add_notifiers(effective: &mut Effective, notifiers: &[Values], derived: &[validate::Derived]) {
+    for (notifier, derived) in notifiers.iter().zip(derived) {
+        effective.add(Effective::new(FileKind::Notifier, notifier, derived));
+    }
+}
+
+/// Loads the one file of a program that isn't a sink; `judge` is given its values, and those of its clusters
+/// and notifiers.
 fn load_one<T>(
     file: &Path,
     flags: &[String],
     kind: FileKind,
     surroundings: &dyn Surroundings,
-    judge: impl Fn(&Values, &[Values], &mut Problems) -> (Option<T>, Effective),
+    judge: impl Fn(&Values, &Repeated<Values>, &mut Problems) -> (Option<T>, Effective),
 ) -> Result<Outcome<Loaded<T>>, Problems> {
     let mut problems = Problems::default();
     let files = [file.to_path_buf()];
@@ -137,7 +149,7 @@ fn load_one<T>(
     for mut values in read_all(&files, flags, kind, surroundings, &mut problems) {
         problems.0.append(&mut values.problems.0);
         if let Some(merged) = &values.merged {
-            let (settings, effective) = judge(merged, &values.clusters, &mut problems);
+            let (settings, effective) = judge(merged, &values.repeated, &mut problems);
             loaded = settings.map(|settings| Loaded {
                 file: values.file.clone(),
                 settings,
@@ -159,7 +171,7 @@ pub fn kind_of(file: &Path, surroundings: &dyn Surroundings) -> FileKind {
     let document = document::read(file, &text, FileKind::Agent, &mut ignored);
     match document.section("agent") {
         Some(_) => FileKind::Agent,
-        None if !document.clusters.is_empty() => FileKind::Monitor,
+        None if !document.repeated.clusters.is_empty() => FileKind::Monitor,
         None => FileKind::Sink,
     }
 }
@@ -180,7 +192,7 @@ struct Read {
     file: PathBuf,
     problems: Problems,
     merged: Option<Values>,
-    clusters: Vec<Values>,
+    repeated: Repeated<Values>,
 }
 
 fn read_all(
@@ -196,7 +208,10 @@ fn read_all(
         .map(|file| read_one(file, kind, surroundings))
         .collect();
     let named = parsed.iter().filter_map(|(.., document)| document.as_ref());
-    let assigned = named.flat_map(|d| d.clusters.iter().chain([d]).flat_map(|d| &d.assigned));
+    let assigned = named.flat_map(|document| {
+        let inner = document.repeated.iter().map(|(_, inner)| inner);
+        inner.chain([document]).flat_map(|d| &d.assigned)
+    });
     let secrets = secret_variables(assigned.chain(&flags));
     let environment = layers::environment(&surroundings.variables(), &secrets, kind, problems);
     check_flags(&flags, kind, &parsed, problems);
@@ -205,17 +220,17 @@ fn read_all(
             let file = file.clone();
             layers::merge(file, document, kind, &environment, &flags, &mut problems)
         };
-        let mut clusters = Vec::new();
+        let mut repeated = Repeated::default();
         let merged = document.map(|mut document| {
-            let read = std::mem::take(&mut document.clusters).into_iter();
-            clusters = read.map(|c| merge(c, FileKind::Cluster)).collect();
+            let read = std::mem::take(&mut document.repeated);
+            repeated = read.map(|kind, one| merge(one, kind));
             merge(document, kind)
         });
         Read {
             file,
             problems,
             merged,
-            clusters,
+            repeated,
         }
     };
     parsed.into_iter().map(merge).collect()
@@ -262,6 +277,10 @@ fn check_kind(document: &Document, kind: FileKind, problems: &mut Problems) {
                 "belongs into the monitor's file",
                 "start it with `outflow monitor --config`",
             ),
+            keys::NOTIFY => (
+                "belongs into a sink's or the monitor's file",
+                "leave it out: the agent watches no groups",
+            ),
             _ => (
                 "belongs into a sink's file",
                 "start it with `outflow run --config`",
@@ -299,9 +318,9 @@ fn check_flags(
         let mut documents = parsed.iter().filter_map(|(.., document)| document.as_ref());
         let is_in_use = |document: &Document| {
             let key = flag.address.key;
-            let mut clusters = document.clusters.iter();
+            let mut repeated = document.repeated.iter();
             layers::in_use(key, kind, document)
-                || clusters.any(|cluster| layers::in_use(key, FileKind::Cluster, cluster))
+                || repeated.any(|(kind, one)| layers::in_use(key, kind, one))
         };
         if !documents.any(is_in_use) {
             let problem = Problem::new(

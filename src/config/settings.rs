@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::lag::{Keep, Rules};
+use crate::notify::settings::NotifierSettings;
 use crate::offsets::TopicPartition;
 
 /// One sink's file, validated.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// How the lag of its group is judged.
     pub lag: LagSettings,
+    /// Who is told of it.
+    pub notify: Vec<NotifierSettings>,
     /// The admin HTTP server; one for the process, taken from the first file that has it.
     pub admin: AdminSettings,
     /// Logging; likewise.
@@ -434,6 +437,8 @@ pub struct LagSettings {
 pub struct MonitorSettings {
     /// The clusters that are watched, each of a name of its own.
     pub clusters: Vec<ClusterSettings>,
+    /// Who is told of their groups.
+    pub notify: Vec<NotifierSettings>,
     /// The admin HTTP server.
     pub admin: AdminSettings,
     /// Logging.

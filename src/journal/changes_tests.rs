@@ -5,6 +5,7 @@ use crate::status::{PartitionStatus, SinkHealth, WorkerStatus};
 
 fn sink(lag: i64) -> SinkStatus {
     SinkStatus {
+        paused: false,
         name: "es".into(),
         kind: "elasticsearch",
         group: Some("outflow-es".into()),

@@ -146,7 +146,7 @@ impl Key {
         if about.folds_partitions() {
             place.partition = None;
         }
-        about.folds().then(|| Key(about, level, place))
+        about.folds().then_some(Key(about, level, place))
     }
 }
 

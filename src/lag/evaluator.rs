@@ -64,6 +64,9 @@ pub struct Mends {
     pub prompt_stop: bool,
     /// Every step back counts. (Burrow: the window's first.)
     pub every_rewind: bool,
+    /// A window that isn't full and began less than half a minute ago isn't judged. (Burrow: who has just begun and
+    /// committed once is stopped or stalled at once.)
+    pub young_window: bool,
 }
 
 impl Mends {
@@ -73,6 +76,7 @@ impl Mends {
         quiet: false,
         prompt_stop: false,
         every_rewind: false,
+        young_window: false,
     };
     /// All.
     pub const ALL: Mends = Mends {
@@ -80,6 +84,7 @@ impl Mends {
         quiet: true,
         prompt_stop: true,
         every_rewind: true,
+        young_window: true,
     };
 }
 
@@ -106,6 +111,8 @@ impl Default for Rules {
 
 /// STOP doesn't come sooner than this after the last commit by [`Mends::prompt_stop`].
 const PROMPT_MS: i64 = 30_000;
+/// A window isn't young any more by [`Mends::young_window`].
+const GROWN_MS: i64 = 30_000;
 
 /// A partition of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -319,6 +326,9 @@ impl Judge<'_> {
         if self.seen.current_lag() <= self.rules.allowed_lag {
             return (Status::Ok, Reason::CaughtUp);
         }
+        if self.is_young() {
+            return (Status::Ok, Reason::TooFew);
+        }
         if let Some(for_ms) = self.stopped() {
             return (Status::Stop, Reason::Stopped { for_ms });
         }
@@ -349,6 +359,12 @@ impl Judge<'_> {
             Some((from, to)) => (Status::Warn, Reason::FallingBehind { from, to }),
             None => (Status::Ok, Reason::Working),
         }
+    }
+
+    fn is_young(&self) -> bool {
+        let age_ms = self.now_ms.saturating_sub(self.first.timestamp_ms);
+        let is_full = self.seen.commits.complete() >= 1.0;
+        self.rules.mends.young_window && !is_full && age_ms < GROWN_MS
     }
 
     /// For how long nothing was committed, if that is too long and the log wasn't read to its end a while ago.

@@ -237,6 +237,27 @@ fn a_single_commit_with_something_to_read_is_a_stop_once_the_log_was_beyond_it_f
 }
 
 #[test]
+fn who_has_just_begun_is_not_stopped_yet() {
+    let case = Case::new(10, &[(1, 500, Some(10))]).log(|_| 600);
+    assert_eq!(case.burrow(), Status::Stop);
+    let verdict = case.judge(&Rules::default());
+    assert_eq!(
+        (verdict.status, verdict.reason),
+        (Status::Ok, Reason::TooFew)
+    );
+    let case = Case::new(10, &[(29, 500, Some(10)), (2, 500, Some(20))]).log(|_| 600);
+    assert_eq!(case.judge(&Rules::default()).reason, Reason::TooFew);
+    let case = Case::new(10, &[(31, 500, Some(10)), (2, 500, Some(20))]).log(|_| 600);
+    assert_eq!(case.judge(&Rules::default()).status, Status::Stall);
+    let full = Case::new(2, &[(9, 500, Some(10)), (8, 500, Some(20))]).log(|_| 600);
+    assert_eq!(
+        full.judge(&Rules::default()).status,
+        Status::Stop,
+        "a window that is full says enough"
+    );
+}
+
+#[test]
 fn the_lag_of_a_group_is_that_of_all_and_the_first_of_the_worst_is_named() {
     let cases = [
         Case::steady(5, |i| (i, 1)).log(|_| 10),

@@ -128,10 +128,12 @@ impl Logs {
                     }
                     let trouble = trouble.as_ref().map(told);
                     self.watched.set_trouble(Who::Logs, trouble);
+                    self.watched.set_no_logs(false);
                     next = now + self.settings.offset_refresh;
                 }
                 Err(error) => {
                     self.watched.set_trouble(Who::Logs, Some(told(&error)));
+                    self.watched.set_no_logs(true);
                     // Leaders may have moved.
                     next_look = Instant::now();
                     let pause = backoff.next_delay(None);

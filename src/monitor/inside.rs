@@ -145,6 +145,20 @@ impl Inside {
                 let verdict = verdicts.get(&(&*status.topic, status.partition));
                 status.verdict = verdict.cloned();
             }
+            if sink.paused {
+                explain_pause(sink);
+            }
+        }
+    }
+}
+
+/// A paused sink falls behind or stands still: the verdicts say why.
+fn explain_pause(sink: &mut SinkStatus) {
+    let partitions = sink.workers.iter_mut().flat_map(|w| &mut w.partitions);
+    let verdicts = partitions.filter_map(|status| status.verdict.as_mut());
+    for verdict in verdicts.chain(sink.verdict.as_mut()) {
+        if verdict.status != "OK" {
+            verdict.reason.push_str("; the sink is paused by request");
         }
     }
 }

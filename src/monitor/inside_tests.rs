@@ -36,6 +36,7 @@ fn sink(partitions: Vec<PartitionStatus>) -> Vec<SinkStatus> {
         group: Some("g".into()),
         state: "running".into(),
         reason: None,
+        paused: false,
         health: SinkHealth::default(),
         workers: vec![worker],
         lag: None,
@@ -127,6 +128,18 @@ fn a_partition_that_never_gets_on_since_it_was_taken_over_is_stopped() {
     assert_eq!(verdict(0), None);
     assert_eq!(verdict(29), None);
     assert_eq!(verdict(31), Some("STOP"));
+    // A pause explains it, and isn't hidden by it.
+    let mut sinks = sink(vec![partition(0, 0, 5, 20)]);
+    sinks[0].paused = true;
+    inside.judge(&mut sinks);
+    let of_partition = sinks[0].workers[0].partitions[0].verdict.take();
+    for verdict in [of_partition, sinks[0].verdict.take()] {
+        let reason = verdict.expect("judged").reason;
+        assert!(
+            reason.ends_with("; the sink is paused by request"),
+            "{reason}"
+        );
+    }
 }
 
 #[test]

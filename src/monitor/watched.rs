@@ -44,6 +44,8 @@ pub struct Standing {
     pub trouble: Option<String>,
     /// Whether only a person can mend it.
     pub needs_a_person: bool,
+    /// Whether what is known is old: no broker answers, or what groups commit can't be read.
+    pub is_blind: bool,
 }
 
 /// A watched cluster.
@@ -56,6 +58,7 @@ pub struct Watched {
     clock: fn() -> i64,
     store: Mutex<Store>,
     is_ready: AtomicBool,
+    no_logs: AtomicBool,
     troubles: Mutex<BTreeMap<Who, (String, bool)>>,
 }
 
@@ -71,6 +74,7 @@ impl Watched {
             clock,
             store: Mutex::new(store),
             is_ready: AtomicBool::new(false),
+            no_logs: AtomicBool::new(false),
             troubles: Mutex::default(),
         }
     }
@@ -90,10 +94,12 @@ impl Watched {
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let first = troubles.values().next().cloned();
         let (trouble, needs_a_person) = first.unzip();
+        let no_groups = troubles.contains_key(&Who::Groups);
         Standing {
             is_ready: self.is_ready.load(Ordering::Relaxed),
             trouble,
             needs_a_person: needs_a_person.unwrap_or(false),
+            is_blind: no_groups || self.no_logs.load(Ordering::Relaxed),
         }
     }
 
@@ -114,6 +120,11 @@ impl Watched {
                 troubles.remove(&who);
             }
         }
+    }
+
+    /// Nobody says where logs end, or somebody does again.
+    pub fn set_no_logs(&self, no_logs: bool) {
+        self.no_logs.store(no_logs, Ordering::Relaxed);
     }
 
     /// All that was there at the start has been read.

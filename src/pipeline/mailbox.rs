@@ -14,6 +14,8 @@ use crate::offsets::TopicPartition;
 pub enum Command {
     /// Release a quarantined partition.
     Release(TopicPartition, SyncSender<Result<(), Error>>),
+    /// Look whether the sink is paused ([`Mailbox::is_paused`]), and say when that is heeded.
+    Heed(SyncSender<()>),
     /// Drain, commit, leave the group, end; by the deadline at the latest.
     ShutDown(Instant),
 }
@@ -25,6 +27,8 @@ pub struct Mailbox {
     arrived: Condvar,
     /// A shutdown was asked for; known for good, whatever becomes of the worker that took the command.
     shutting_down: AtomicBool,
+    /// The sink is to take no records; known until it is resumed, whatever becomes of the worker.
+    paused: AtomicBool,
 }
 
 impl Mailbox {
@@ -43,6 +47,17 @@ impl Mailbox {
     /// Whether a shutdown was ever asked for: a worker that fails then isn't to come back.
     pub fn is_shutting_down(&self) -> bool {
         self.shutting_down.load(Ordering::Relaxed)
+    }
+
+    /// Pauses or resumes; `reply` hears when the worker takes nothing any more, or takes records again.
+    pub fn set_paused(&self, paused: bool, reply: SyncSender<()>) {
+        self.paused.store(paused, Ordering::Relaxed);
+        self.send(Command::Heed(reply));
+    }
+
+    /// Whether the sink is paused by request.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// The next command, without waiting.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use crate::backoff::Backoff;
+use crate::clock::unix_ms;
 use crate::error::{Error, Kind};
 use crate::journal::Journal;
 use crate::metrics::SinkMetrics;
@@ -29,6 +30,9 @@ use crate::status::{SinkStatus, Totals, WorkerStatus};
 
 /// How long to wait where only a command ends the wait.
 const LONG: Duration = Duration::from_secs(3_600);
+
+/// How long a worker may take to answer what a person asks.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Makes the parts of one sink, again after each failure.
 pub trait Makers: Send + Sync {
@@ -65,6 +69,8 @@ pub struct Supervisor {
 struct SinkHandle {
     plan: Plan,
     connector: Mutex<Option<Arc<dyn Connector>>>,
+    /// Since when it is paused by request (Unix milliseconds).
+    paused_since: Mutex<Option<i64>>,
     workers: Vec<WorkerHandle>,
     journal: Arc<Journal>,
 }
@@ -130,14 +136,7 @@ impl Supervisor {
 
     /// Releases a quarantined partition, on a person's word.
     pub fn release_quarantine(&self, sink: &str, partition: &TopicPartition) -> Result<(), Error> {
-        let handle = self.sinks.iter().find(|handle| &*handle.plan.name == sink);
-        let Some(handle) = handle else {
-            let names: Vec<_> = self.sinks.iter().map(|handle| &*handle.plan.name).collect();
-            let names = names.join(", ");
-            return Err(Error::rejected(format!(
-                "no sink is named {sink:?}; there are: {names}"
-            )));
-        };
+        let handle = self.named(sink)?;
         let mut answer = Err(Error::rejected(format!(
             "{partition} isn't held by this process"
         )));
@@ -150,6 +149,31 @@ impl Supervisor {
             }
         }
         answer
+    }
+}
+
+impl Supervisor {
+    /// Pauses a sink, or lets it go on, on a person's word, until the process ends. When this returns a paused sink's
+    /// workers take no record any more.
+    ///
+    /// # Errors
+    /// Nobody has that name; or the process ends, or a worker doesn't answer within 5 s (it heeds it later).
+    pub fn set_paused(&self, sink: &str, paused: bool) -> Result<(), Error> {
+        let handle = self.named(sink)?;
+        let is_ending = |worker: &WorkerHandle| worker.mailbox.is_shutting_down();
+        if handle.workers.iter().any(is_ending) {
+            return Err(Error::unavailable("the process is stopping"));
+        }
+        handle.set_paused(paused)
+    }
+
+    fn named(&self, sink: &str) -> Result<&SinkHandle, Error> {
+        let handle = self.sinks.iter().find(|handle| &*handle.plan.name == sink);
+        handle.map(|handle| &**handle).ok_or_else(|| {
+            let names: Vec<_> = self.sinks.iter().map(|handle| &*handle.plan.name).collect();
+            let names = names.join(", ");
+            Error::rejected(format!("no sink is named {sink:?}; there are: {names}"))
+        })
     }
 }
 
@@ -170,7 +194,7 @@ impl WorkerHandle {
         let (reply, answer) = mpsc::sync_channel(1);
         self.mailbox
             .send(Command::Release(partition.clone(), reply));
-        let answer = answer.recv_timeout(Duration::from_secs(5));
+        let answer = answer.recv_timeout(ANSWER);
         answer.map_err(|_| Error::unavailable("the worker doesn't answer; try again"))?
     }
 
@@ -197,6 +221,10 @@ impl WorkerHandle {
                     let answer = format!("{partition} isn't held: the worker isn't running");
                     let _ = reply.try_send(Err(Error::unavailable(answer)));
                 }
+                // It takes nothing now, and looks when it starts.
+                Command::Heed(reply) => {
+                    let _ = reply.try_send(());
+                }
             }
         }
         false
@@ -209,9 +237,42 @@ impl SinkHandle {
         SinkHandle {
             plan,
             connector: Mutex::new(None),
+            paused_since: Mutex::new(None),
             workers,
             journal,
         }
+    }
+
+    fn set_paused(&self, paused: bool) -> Result<(), Error> {
+        let sink = &*self.plan.name;
+        let (reply, heeded) = mpsc::sync_channel(self.workers.len());
+        {
+            // Held over all workers, so that they are told the same.
+            let mut since = unpoisoned(&self.paused_since);
+            match (*since, paused) {
+                (None, true) => {
+                    *since = Some(unix_ms());
+                    info!(sink, "paused by request: no records are taken");
+                }
+                (Some(before), false) => {
+                    *since = None;
+                    let seconds = (unix_ms() - before).max(0) / 1_000;
+                    info!(sink, "resumed by request, after {seconds} s");
+                }
+                _ => {}
+            }
+            for worker in &self.workers {
+                worker.mailbox.set_paused(paused, reply.clone());
+            }
+        }
+        let until = Instant::now() + ANSWER;
+        for _ in &self.workers {
+            let left = until.saturating_duration_since(Instant::now());
+            heeded.recv_timeout(left).map_err(|_| {
+                Error::unavailable("a worker doesn't answer yet; it will heed it when it does")
+            })?;
+        }
+        Ok(())
     }
 
     /// Runs one worker until a shutdown; restarts it after whatever else ends it but a fence. Whether it ended clean.
@@ -300,13 +361,15 @@ impl SinkHandle {
             .collect();
         let partitions = || workers.iter().flat_map(|worker| &worker.partitions);
         let lags: Vec<i64> = partitions().filter_map(|partition| partition.lag).collect();
-        let (state, reason) = sum_up(&health, &workers);
+        let paused_since = *unpoisoned(&self.paused_since);
+        let (state, reason) = sum_up(&self.plan.name, paused_since, &health, &workers);
         SinkStatus {
             name: self.plan.name.to_string(),
             kind: self.plan.kind,
             group: (!self.plan.rules.fixed).then(|| self.plan.rules.group.to_string()),
             state,
             reason,
+            paused: paused_since.is_some(),
             lag: (!lags.is_empty()).then(|| lags.iter().sum()),
             totals: totals(&self.plan.metrics),
             verdict: None,

@@ -221,6 +221,10 @@ impl Worker {
     fn obey(&mut self, now: Instant) {
         while let Some(command) = self.mailbox.try_receive() {
             match command {
+                // Heeded below, before anything is taken.
+                Command::Heed(reply) => {
+                    let _ = reply.try_send(());
+                }
                 Command::Release(partition, reply) => {
                     let answer = self
                         .control
@@ -234,6 +238,8 @@ impl Worker {
                 Command::ShutDown(_) => {}
             }
         }
+        self.control
+            .set_paused(self.mailbox.is_paused(), &mut self.actions);
     }
 
     fn tick(&mut self, now: Instant) {
@@ -291,6 +297,7 @@ impl Worker {
                 Action::Drain(slot, epoch) => self.sink.drain(slot, epoch),
                 Action::Close(slot, epoch) => self.sink.close(slot, epoch),
                 Action::Settle(slot, epoch, offset) => self.sink.settle(slot, epoch, offset),
+                Action::Hold(is_held) => self.sink.hold(is_held),
                 Action::DeadLetter(letter) => {
                     if let Some(letters) = &mut self.dead_letters {
                         letters.send(letter);

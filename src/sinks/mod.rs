@@ -267,6 +267,11 @@ pub trait Sink {
     fn observe_log_end(&mut self, slot: Slot, log_end: i64) {
         let _ = (slot, log_end);
     }
+
+    /// Tells whether deliveries are held back by request: then a partition that is silent isn't at its end.
+    fn hold(&mut self, is_held: bool) {
+        let _ = is_held;
+    }
 }
 
 /// A sink as the process holds it: makes the workers' halves, and knows the sink's health.

@@ -161,6 +161,20 @@ impl Kafka {
         tool::run(spec, class, args)
     }
 
+    /// What `kafka-consumer-groups --describe` prints of a group.
+    pub fn describe_group(&self, group: &str) -> Result<String> {
+        let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+        let bootstrap = self.bootstrap();
+        let args = [
+            "--bootstrap-server",
+            &bootstrap,
+            "--describe",
+            "--group",
+            group,
+        ];
+        self.tool(class, &args)
+    }
+
     fn each(&self, action: impl Fn(&Node) -> Result<()>) -> Result<()> {
         self.nodes.iter().try_for_each(|node| action(node))
     }

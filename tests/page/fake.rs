@@ -140,6 +140,7 @@ pub fn sink(name: &str, kind: &'static str, num_partitions: i32) -> SinkStatus {
         ..WorkerStatus::default()
     };
     SinkStatus {
+        paused: false,
         name: name.into(),
         kind,
         group: Some(format!("outflow-{name}")),

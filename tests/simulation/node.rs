@@ -174,6 +174,17 @@ impl Node {
         self.mailbox.send(Command::ShutDown(deadline));
     }
 
+    /// A person's word: from now on, not from the worker's next turn, nothing may be taken.
+    pub fn set_paused(&self, world: &mut World, paused: bool) {
+        let (reply, _heeded) = std::sync::mpsc::sync_channel(1);
+        self.mailbox.set_paused(paused, reply);
+        world.note(|| format!("client {}: paused: {paused}", self.client));
+        match paused {
+            true => world.paused.insert(self.client),
+            false => world.paused.remove(&self.client),
+        };
+    }
+
     /// A person's word.
     pub fn release(&self, p: i32) {
         let (reply, _answer) = std::sync::mpsc::sync_channel(1);

@@ -26,6 +26,7 @@ pub struct Tally {
     pub skips: usize,
     pub faults: BTreeMap<&'static str, usize>,
     pub quarantines: usize,
+    pub resumed: usize,
     pub turns: usize,
 }
 
@@ -38,6 +39,8 @@ pub struct Run {
     next_fault: u64,
     next_look: u64,
     releases: BTreeMap<i32, u64>,
+    /// When a person lets a paused client go on.
+    resumes: BTreeMap<u64, u64>,
     /// Dropped records that nodes which are gone have counted.
     counted_drops: u64,
     pub tally: Tally,
@@ -78,6 +81,7 @@ impl Run {
             next_fault: 0,
             next_look: 0,
             releases: BTreeMap::new(),
+            resumes: BTreeMap::new(),
             counted_drops: 0,
             tally: Tally::default(),
         };
@@ -164,6 +168,7 @@ impl Run {
             ) = (now, now, now);
             for node in self.nodes.iter_mut().filter(|node| node.is_alive()) {
                 node.next_turn = now;
+                node.set_paused(&mut world, false);
             }
             for restart in &mut self.restarts {
                 *restart = (*restart).min(now + 1_000);
@@ -300,6 +305,7 @@ impl Run {
         let world = self.world.clone();
         let world = &mut *lock(&world);
         self.produce(world);
+        self.resume(world);
         for node in self.nodes.iter().filter(|node| node.is_alive()) {
             for status in node.partitions() {
                 if status.state != PartitionState::Quarantined {
@@ -324,6 +330,19 @@ impl Run {
                     world.truth[p].barred = None;
                     node.release(status.partition);
                 }
+            }
+        }
+    }
+
+    /// People let paused clients go on after a while.
+    fn resume(&mut self, world: &mut World) {
+        for node in self.nodes.iter().filter(|node| node.is_alive()) {
+            let is_due = |due: &mut u64| *due <= world.now;
+            let entry = self.resumes.get_mut(&node.client).is_some_and(is_due);
+            if entry {
+                self.resumes.remove(&node.client);
+                node.set_paused(world, false);
+                self.tally.resumed += 1;
             }
         }
     }
@@ -363,7 +382,7 @@ impl Run {
         );
         let node = &mut self.nodes[index];
         let client = node.client;
-        let name = match self.rng.below(15) {
+        let name = match self.rng.below(16) {
             0 if node.is_alive() => {
                 node.crash(world);
                 self.restarts[index] = now + self.rng.range(0, 15_000);
@@ -439,6 +458,12 @@ impl Run {
                 let broken = SourceEvent::Broken { partition, why };
                 world.after(0, 50, Effect::Event(client, None, broken));
                 "broken batch"
+            }
+            15 if node.is_alive() => {
+                let until = now + self.rng.pick(&[300, 3_000, 20_000, 60_000]);
+                self.resumes.insert(client, until);
+                node.set_paused(world, true);
+                "pause"
             }
             _ => return,
         };

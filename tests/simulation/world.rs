@@ -141,6 +141,8 @@ pub struct World {
     /// The end of what a client has taken of a partition since it was opened.
     pub taken: BTreeMap<(u64, i32), i64>,
     pub frozen_until: BTreeMap<u64, u64>,
+    /// Clients that are paused by request.
+    pub paused: BTreeSet<u64>,
     /// Clients that end, and by when.
     pub leaving: BTreeMap<u64, u64>,
     /// Grows with everything that happens: an idle worker is turned less often.
@@ -186,6 +188,7 @@ impl World {
             open_in_sink: BTreeSet::new(),
             taken: BTreeMap::new(),
             frozen_until: BTreeMap::new(),
+            paused: BTreeSet::new(),
             leaving: BTreeMap::new(),
             activity: 0,
             violation: None,
@@ -303,6 +306,10 @@ impl World {
         self.demand(offset >= end, || {
             format!("partition {p} went back from {end} to {offset}")
         });
+        let paused = self.paused.contains(&client);
+        self.demand(!paused, || {
+            format!("{offset} of partition {p} is taken, and the sink is paused")
+        });
         let cut = self.truth[p as usize].truncated_at.unwrap_or(i64::MAX);
         let between = self.logs[p as usize].records.range(end..offset.max(end));
         let jumped = between
@@ -354,6 +361,7 @@ impl World {
     /// A client is gone, with everything that it held.
     pub fn bury(&mut self, client: u64) {
         self.inboxes.remove(&client);
+        self.paused.remove(&client);
         self.open_in_sink.retain(|&(of, _)| of != client);
         self.taken.retain(|&(of, _), _| of != client);
     }

@@ -60,6 +60,7 @@ struct Found {
     partitions: [Vec<(PartitionLabels, f64)>; 4],
     logs: Vec<(LogLabels, f64)>,
     ready: Vec<(ClusterLabel, f64)>,
+    blind: Vec<(ClusterLabel, f64)>,
     dropped: Vec<(ClusterLabel, f64)>,
 }
 
@@ -107,9 +108,10 @@ impl Found {
         let label = ClusterLabel {
             cluster: cluster.clone(),
         };
-        let is_ready = watched.standing().is_ready;
-        self.ready
-            .push((label.clone(), f64::from(u8::from(is_ready))));
+        let standing = watched.standing();
+        let number = |flag: bool| f64::from(u8::from(flag));
+        self.ready.push((label.clone(), number(standing.is_ready)));
+        self.blind.push((label.clone(), number(standing.is_blind)));
         let store = watched.store();
         self.dropped.push((label, store.num_dropped() as f64));
         for group in store.group_names() {
@@ -199,6 +201,9 @@ impl Found {
                 self.ready,
             ),
         )?;
+        let blind = "outflow_cluster_blind";
+        let help = "1 while no broker answers, or what groups commit can't be read";
+        write(encoder, (blind, help, self.blind))?;
         let dropped = "outflow_cluster_commits_left_out";
         write(
             encoder,

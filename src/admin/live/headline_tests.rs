@@ -18,6 +18,7 @@ const CATCHING_UP: Known = Known {
 fn sink(name: &str) -> SinkStatus {
     SinkStatus {
         name: name.into(),
+        paused: false,
         kind: "elasticsearch",
         group: Some(format!("outflow-{name}")),
         state: "running".into(),

@@ -17,6 +17,7 @@ use crate::config::surroundings::Host;
 use crate::error::Error;
 use crate::kafka::group::target::Selection;
 use crate::kafka::group::{GroupClient, Member, Standing, View};
+use crate::observe::words::rounded;
 use crate::offsets::TopicPartition;
 use crate::pipeline::source::Committed;
 use crate::sinks::hdfs::log_admin::{LogAdmin, Seen};
@@ -321,36 +322,5 @@ impl<'a> Description<'a> {
             "members": members.collect::<Vec<_>>(),
             "partitions": partitions.collect::<Vec<_>>(),
         })
-    }
-}
-
-/// In the two largest units: to the millisecond below a second.
-fn rounded(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0 => format!("{}ms", age.as_millis()),
-        1..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_shown_in_their_two_largest_units() {
-        for (seconds, expected) in [
-            (0.0, "0ms"),
-            (0.25, "250ms"),
-            (59.9, "59s"),
-            (61.0, "1m01s"),
-            (3_725.0, "1h02m"),
-            (90_000.0, "1d01h"),
-        ] {
-            assert_eq!(rounded(Duration::from_secs_f64(seconds)), expected);
-        }
     }
 }

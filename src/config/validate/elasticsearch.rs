@@ -135,23 +135,13 @@ impl Validator<'_> {
 
     fn ca_file(&mut self, insecure: bool) -> Option<std::path::PathBuf> {
         const KEY: &str = "elasticsearch.ca_file";
-        let path = self.values.text(KEY)?;
-        match self.surroundings.read_file(path.as_ref()) {
-            Ok(text) if !text.contains("-----BEGIN CERTIFICATE-----") => {
-                self.error(KEY, "there is no certificate in this file")
-                    .push("it must hold PEM: -----BEGIN CERTIFICATE----- …".into());
-            }
-            Ok(_) => {}
-            Err(error) => {
-                self.error(KEY, format!("the file can't be read: {error}"))
-                    .push("name the CA certificate's PEM file; Elasticsearch writes its own to config/certs/http_ca.crt".into());
-            }
-        }
+        let help = "name the CA certificate's PEM file; Elasticsearch writes its own to config/certs/http_ca.crt";
+        let path = self.pem_file(KEY, help)?;
         if insecure {
             self.error(KEY, "isn't used while insecure_skip_verify is true")
                 .push("take insecure_skip_verify away: the CA file does what it was for".into());
         }
-        Some(path.into())
+        Some(path)
     }
 
     fn check_transport(&mut self, urls: Option<&[url::Url]>, auth: &ElasticsearchAuth) {
@@ -331,7 +321,7 @@ impl Validator<'_> {
     }
 }
 
-fn is_local(url: &url::Url) -> bool {
+pub(super) fn is_local(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

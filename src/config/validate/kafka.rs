@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::super::kinds::{Kind, Parsed};
-use super::super::problem::{Problem, printable};
+use super::super::problem::printable;
 use super::super::settings::{CommitMode, KafkaSettings, OffsetLost, Property, Subscription};
 use super::{Validator, did_you_mean};
 use crate::kafka::OWNED;
@@ -228,17 +228,9 @@ impl Validator<'_> {
             if !self.check_property(&key, name, true) {
                 continue;
             }
-            let secret = match source.as_str() {
-                "file" => self.secret_from_file(&key, at),
-                "env" => self.secret_from_variable(&key, at),
-                _ => {
-                    let problem = Problem::new(&key, entry.place.clone(), "there is no such key")
-                        .help(Kind::SecretProperties.help());
-                    self.problems.push(problem);
-                    None
-                }
+            let Some(secret) = self.secret_of_entry(&key, source, at) else {
+                continue;
             };
-            let Some(secret) = secret else { continue };
             let value = secrecy::ExposeSecret::expose_secret(&secret).to_owned();
             if !self.try_property(&key, name, &value) {
                 continue;

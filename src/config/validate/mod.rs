@@ -6,7 +6,11 @@ mod consumer;
 mod elasticsearch;
 mod hdfs;
 mod kafka;
+mod mail;
 mod monitor;
+mod notify;
+mod receiver;
+mod secrets;
 
 pub(super) use monitor::monitor;
 
@@ -16,8 +20,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use secrecy::SecretString;
 
 use super::kinds::{Parsed, format_bytes, format_duration};
 use super::layers::Values;
@@ -34,13 +36,17 @@ pub type Derived = BTreeMap<&'static str, Parsed>;
 /// A sink's file. `None` if anything is wrong, which `problems` then says.
 pub fn sink(
     values: &Values,
+    notifiers: &[Values],
     surroundings: &dyn Surroundings,
     problems: &mut Problems,
-) -> (Option<Settings>, Derived) {
+) -> (Option<Settings>, Derived, Vec<Derived>) {
     let mut v = Validator::new(values, surroundings, problems);
     let settings = v.sink();
     let derived = v.derived;
-    (settings.filter(|_| !problems.has_errors()), derived)
+    let (notify, of_notifiers) = notify::notifiers(notifiers, None, surroundings, problems);
+    let settings = settings.filter(|_| !problems.has_errors());
+    let settings = settings.map(|settings| Settings { notify, ..settings });
+    (settings, derived, of_notifiers)
 }
 
 /// The agent's file.
@@ -131,6 +137,7 @@ impl<'a> Validator<'a> {
             workers,
             shutdown_timeout,
             lag: self.lag()?,
+            notify: Vec::new(),
             admin: admin?,
             log,
         })
@@ -354,79 +361,6 @@ impl<'a> Validator<'a> {
             return false;
         }
         true
-    }
-
-    /// The secret that `<key>_file` or `<key>_env` names.
-    fn secret(&mut self, key: &str) -> Option<SecretString> {
-        let (file_key, env_key) = (format!("{key}_file"), format!("{key}_env"));
-        let file = self.values.text(&file_key);
-        let variable = self.values.text(&env_key);
-        match (file, variable) {
-            (Some(_), Some(_)) => {
-                self.error(&env_key, format!("stands beside {file_key}"))
-                    .push("name one place for a secret, and leave the other out".into());
-                None
-            }
-            (Some(path), None) => self.secret_from_file(&file_key, &path),
-            (None, Some(name)) => self.secret_from_variable(&env_key, &name),
-            (None, None) => None,
-        }
-    }
-
-    fn secret_from_file(&mut self, key: &str, path: &str) -> Option<SecretString> {
-        // Somebody may have written the secret itself instead of a file's name.
-        let shown = if path.contains('/') {
-            format!("the file {:?}", printable(path))
-        } else {
-            "the file".into()
-        };
-        match self.surroundings.read_secret(path.as_ref()) {
-            Ok(secret) => {
-                if secret.is_open_to_others {
-                    self.warning(key, format!("{shown} can be read by other users"))
-                        .push("take their right away: chmod 600".into());
-                }
-                if secret.text.is_empty() {
-                    self.error(key, format!("{shown} is empty"))
-                        .push("put the secret into it".into());
-                    return None;
-                }
-                Some(SecretString::from(secret.text))
-            }
-            Err(error) => {
-                self.error(key, format!("{shown} can't be read: {error}"))
-                    .push("it must exist, be UTF-8 text, and be readable by the user that outflow runs as".into());
-                None
-            }
-        }
-    }
-
-    fn secret_from_variable(&mut self, key: &str, name: &str) -> Option<SecretString> {
-        let is_name = name
-            .chars()
-            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-        let shown = if is_name {
-            format!("the variable {name}")
-        } else {
-            "the variable".into()
-        };
-        match self
-            .surroundings
-            .variable(name)
-            .map(|value| value.trim_end_matches(['\r', '\n']).to_owned())
-        {
-            Some(value) if !value.is_empty() => Some(SecretString::from(value)),
-            found => {
-                let state = if found.is_some() {
-                    "is empty"
-                } else {
-                    "isn't set"
-                };
-                self.error(key, format!("{shown} {state}"))
-                    .push("set it in outflow's environment; the key holds the variable's name, not the secret".into());
-                None
-            }
-        }
     }
 
     fn check_topic(&mut self, key: &str, topic: &str) {

@@ -3,20 +3,23 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::super::document::Repeated;
 use super::super::layers::Values;
 use super::super::problem::{Place, Problem, Problems};
 use super::super::settings::{ClusterSettings, LagSettings, MonitorSettings};
 use super::super::surroundings::Surroundings;
+use super::notify::notifiers;
 use super::{Derived, Validator};
 use crate::lag::{GroupPatterns, Keep, Mends, Rules};
 
 /// The monitor's file. `None` if anything is wrong, which `problems` then says.
 pub fn monitor(
     values: &Values,
-    clusters: &[Values],
+    repeated: &Repeated<Values>,
     surroundings: &dyn Surroundings,
     problems: &mut Problems,
-) -> (Option<MonitorSettings>, Derived) {
+) -> (Option<MonitorSettings>, Derived, Vec<Derived>) {
+    let clusters = &repeated.clusters;
     if clusters.is_empty() {
         let place = Place::WholeFile(values.file.clone());
         let problem = Problem::new("cluster", place, "there is no cluster in this file");
@@ -39,12 +42,16 @@ pub fn monitor(
     let mut v = Validator::new(values, surroundings, problems);
     let (admin, log) = (v.admin(), v.log());
     let derived = v.derived;
+    let (notify, of_notifiers) =
+        notifiers(&repeated.notifiers, Some(&names), surroundings, problems);
     let settings = admin.map(|admin| MonitorSettings {
         clusters: settings,
+        notify,
         admin,
         log,
     });
-    (settings.filter(|_| !problems.has_errors()), derived)
+    let settings = settings.filter(|_| !problems.has_errors());
+    (settings, derived, of_notifiers)
 }
 
 impl Validator<'_> {
@@ -62,6 +69,7 @@ impl Validator<'_> {
                 quiet: self.values.flag("cluster.mends.quiet"),
                 prompt_stop: self.values.flag("cluster.mends.prompt_stop"),
                 every_rewind: self.values.flag("cluster.mends.every_rewind"),
+                young_window: self.values.flag("cluster.mends.young_window"),
             },
             ..self.rules("cluster")
         };

@@ -66,8 +66,11 @@ impl Commits {
 }
 
 impl Control {
-    /// How many records may be taken now, as far as commits have a say.
+    /// How many records may be taken now, as far as commits and a pause have a say.
     pub fn may_take(&self) -> usize {
+        if self.is_paused {
+            return 0;
+        }
         let most = match self.rules.commit_mode {
             CommitMode::Interval | CommitMode::Async => return self.rules.max_poll_records,
             CommitMode::Batch => self.rules.max_poll_records,

@@ -11,6 +11,7 @@ mod commits;
 mod notice;
 mod opening;
 mod partition;
+mod pausing;
 mod rebalance;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use notice::Notice;
 use partition::{DrainFor, Partition, State, truncated};
+pub use pausing::PAUSED;
 
 use crate::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
 use crate::error::{Error, Kind};
@@ -60,6 +62,8 @@ pub enum Action {
     Close(Slot, Epoch),
     /// [`Sink::settle`](crate::sinks::Sink::settle).
     Settle(Slot, Epoch, i64),
+    /// [`Sink::hold`](crate::sinks::Sink::hold).
+    Hold(bool),
     /// [`DeadLetters::send`](crate::pipeline::dead_letter::DeadLetters::send).
     DeadLetter(Letter),
     /// Log and count it.
@@ -106,6 +110,8 @@ pub struct Control {
     finished: Option<bool>,
     commits: commits::Commits,
     sink_is_down: bool,
+    /// By request: nothing is taken, everything else goes on.
+    is_paused: bool,
     rebalances: u64,
 }
 
@@ -121,6 +127,7 @@ impl Control {
             revocation: None,
             finished: None,
             sink_is_down: false,
+            is_paused: false,
             rebalances: 0,
         }
     }
@@ -413,7 +420,7 @@ impl Control {
         self.slots
             .iter()
             .flatten()
-            .map(|partition| partition.snapshot(&log_end))
+            .map(|partition| self.shown(partition.snapshot(&log_end)))
             .collect()
     }
 

@@ -3,6 +3,7 @@
 mod commits;
 mod fixed;
 mod lifecycle;
+mod pausing;
 mod quarantine;
 mod rebalances;
 mod script;

@@ -49,6 +49,8 @@ pub(super) struct HdfsSink {
     parts: Parts,
     partitioner: Partitioner,
     turns: Turns,
+    /// The pipeline delivers nothing for now.
+    is_held: bool,
     slots: BTreeMap<Slot, Seat>,
     /// Partitions whose last opening failed wait before the next.
     failures: HashMap<TopicPartition, Backoff>,
@@ -87,6 +89,7 @@ impl HdfsSink {
             partitioner: Partitioner::new(&parts.settings.partitioning),
             parts,
             turns,
+            is_held: false,
             slots: BTreeMap::new(),
             failures: HashMap::new(),
             openings: 0,
@@ -234,7 +237,8 @@ impl HdfsSink {
 
     /// Lets turns begin and end.
     fn take_turns(&mut self) {
-        if !self.has_room() || self.parts.circuit.state() != CircuitState::Closed {
+        let is_closed = self.parts.circuit.state() == CircuitState::Closed;
+        if self.is_held || !self.has_room() || !is_closed {
             self.turns.hold(self.now);
         }
         let changes = self.turns.step(self.now);
@@ -481,6 +485,10 @@ impl Sink for HdfsSink {
             seat.log_end = seat.log_end.max(log_end);
             self.turns.observe(slot, log_end, self.now);
         }
+    }
+
+    fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
     }
 }
 

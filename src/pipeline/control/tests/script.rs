@@ -342,6 +342,12 @@ impl Script {
         self
     }
 
+    /// A person pauses the sink, or lets it go on.
+    pub fn person_pauses(&mut self, is_paused: bool) -> &mut Self {
+        self.control.set_paused(is_paused, &mut self.out);
+        self
+    }
+
     pub fn person_releases(&mut self, partition: i32) -> Result<(), Error> {
         self.control
             .release_quarantine(&id(partition), &mut self.out)
@@ -439,6 +445,7 @@ fn show(action: &Action) -> Option<String> {
         Action::Drain(slot, epoch) => format!("drain s{} e{epoch}", slot.0),
         Action::Close(slot, epoch) => format!("close s{} e{epoch}", slot.0),
         Action::Settle(slot, epoch, offset) => format!("settle s{} e{epoch} {offset}", slot.0),
+        Action::Hold(is_held) => format!("hold {is_held}"),
         Action::DeadLetter(letter) => format!("letter {} {}", p(&letter.partition), letter.offset),
         Action::Tell(notice) => match notice {
             Notice::Skipped(id, range, reason) => format!("skipped {} {range} {reason}", p(id)),

@@ -1,0 +1,28 @@
+//! A pause by request. It is back-pressure without an end: nothing is taken, and all else goes on as ever. What
+//! is in flight becomes final and is committed, the client is polled, partitions come, drain and go.
+
+use super::{Action, Control};
+use crate::status::{PartitionState, PartitionStatus};
+
+/// What a partition says that would be read otherwise.
+pub const PAUSED: &str = "the sink is paused by request";
+
+impl Control {
+    /// Whether the sink is paused by request: then [`Control::may_take`] is 0, for partitions that come later,
+    /// too. To be called in every turn; only a change makes a difference.
+    pub fn set_paused(&mut self, is_paused: bool, out: &mut Vec<Action>) {
+        if is_paused != self.is_paused {
+            self.is_paused = is_paused;
+            out.push(Action::Hold(is_paused));
+        }
+    }
+
+    /// A partition as observers are to see it: while the sink is paused none is being read.
+    pub(super) fn shown(&self, mut status: PartitionStatus) -> PartitionStatus {
+        if self.is_paused && status.state == PartitionState::Running {
+            status.state = PartitionState::Waiting;
+            status.reason.get_or_insert_with(|| PAUSED.to_owned());
+        }
+        status
+    }
+}

@@ -1,0 +1,86 @@
+//! A pause by request: nothing is taken, all else goes on.
+
+use super::script::*;
+use crate::config::settings::CommitMode;
+use crate::pipeline::control::PAUSED;
+use crate::status::PartitionState;
+
+#[test]
+fn a_pause_takes_nothing_and_commits_what_was_taken() {
+    let mut s = Script::running("pause", rules(), 0);
+    assert_eq!(s.take(0, 0, 5), 5);
+    s.person_pauses(true).does(&["hold true"]);
+    assert_eq!(s.may_take(), 0);
+    // Said again in every turn, it means nothing more; no partition is stopped, given back or opened again.
+    s.person_pauses(true)
+        .acked(0, 1, 0, 5)
+        .after_ms(1_000)
+        .does(&["commit #1 0=5 le7"])
+        .committed(1)
+        .after_ms(29_000)
+        .does(&["commit #2 0=5 le7"])
+        .committed(2);
+    s.person_pauses(false).does(&["hold false"]);
+    assert_eq!(s.may_take(), rules().max_poll_records);
+    // It goes on with the next record.
+    assert_eq!(s.take(0, 5, 8), 3);
+    s.acked(0, 1, 5, 8)
+        .after_ms(1_000)
+        .does(&["commit #3 0=8 le7"]);
+}
+
+#[test]
+fn partitions_that_come_are_opened_and_wait_and_those_that_go_are_given_back() {
+    let mut s = Script::running("rebalance", rules(), 0);
+    s.take(0, 0, 5);
+    s.person_pauses(true).clear();
+    s.assigned(&[1])
+        .located(1, 2, fresh(40, 0, 100))
+        .opened(1, 2, 40)
+        // The first position is made durable all the same.
+        .does(&["locate 1 e2", "open 1 e2 from 40", "commit #1 1=40 le-1"])
+        .committed(1)
+        .does(&["start 1 at 40 after le-1"]);
+    assert_eq!(s.may_take(), 0, "the newcomer is paused, too");
+    s.revoked(&[0])
+        .does(&["stop 0", "drain s0 e1"])
+        .acked(0, 1, 0, 5)
+        .drained(0, 1)
+        .does(&["close s0 e1", "commit #2 0=5 le7"])
+        .committed(2)
+        .does(&["released 0 clean=true", "release 0"]);
+}
+
+#[test]
+fn a_pause_holds_in_every_commit_mode_and_at_the_end() {
+    for mode in [
+        CommitMode::Interval,
+        CommitMode::Async,
+        CommitMode::Batch,
+        CommitMode::Record,
+    ] {
+        let mut rules = rules();
+        rules.commit_mode = mode;
+        let mut s = Script::running("modes", rules, 0);
+        s.person_pauses(true).turn();
+        assert_eq!(s.may_take(), 0, "{mode:?}");
+        s.shut_down_within_ms(30_000).drained(0, 1);
+        assert_eq!(s.finished(), Some(true), "{mode:?}");
+    }
+}
+
+#[test]
+fn partitions_say_why_nothing_is_read() {
+    let mut s = Script::running("words", rules(), 0);
+    let shown = |s: &Script| s.shown(0).map(|p| (p.state, p.reason, p.needs_a_person));
+    let running = Some((PartitionState::Running, None, false));
+    assert_eq!(shown(&s), running);
+    s.person_pauses(true);
+    let waits = Some((PartitionState::Waiting, Some(PAUSED.to_owned()), false));
+    assert_eq!(shown(&s), waits);
+    s.person_pauses(false);
+    assert_eq!(shown(&s), running);
+    // What needs a person still says so.
+    s.person_pauses(true).stopped(0, 1);
+    assert_eq!(s.shown(0).unwrap().state, PartitionState::Quarantined);
+}
