@@ -1,7 +1,12 @@
 //! What is ready to use: the dashboard, the alert rules, the runbook. Whether real processes have the metrics is asked in
 //! tests/monitor.rs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs
+)]
 
 #[path = "deploy/queries.rs"]
 mod queries;
