@@ -321,7 +321,12 @@ fn a_marker_behind_the_last_record_isnt_lag() {
         .produce(&topic, &mut Generator::new("marker", 1), 5)
         .unwrap();
     producer.commit().unwrap();
-    assert_eq!(kafka.client().watermarks(&topic).unwrap()[&0], (0, 6));
+    // The markers are written after the coordinator has answered.
+    let marked = || match kafka.client().watermarks(&topic) {
+        Ok(marks) if marks[&0] == (0, 6) => Ok(()),
+        said => Err(format!("{said:?}")),
+    };
+    wait_until("the marker is there", LONG, marked).unwrap();
     let monitor = monitor(&kafka);
     let (read, unread) = (unique("read"), unique("unread"));
     let _read = Going::committing(&kafka, &read, &topic, || 5);
