@@ -38,9 +38,12 @@ modules() { # directory, modules
 
 # The pipeline knows no sink, client or option.
 pipeline_alone() { # directory
-    modules "$1" backoff clock config error lag metrics offsets pipeline sinks status
+    modules "$1" backoff clock config error journal lag metrics notify offsets pipeline sinks status
     sed --in-place --regexp-extended '/^pub mod (elasticsearch|hdfs);/d' "$1/src/sinks/mod.rs"
     echo 'pub mod settings;' >"$1/src/config/mod.rs"
+    # Among the settings are those of notifiers, which know the monitor.
+    echo 'pub mod settings;' >"$1/src/notify/mod.rs"
+    echo '#[derive(Debug, Clone)] pub struct NotifierSettings;' >"$1/src/notify/settings.rs"
 }
 
 # The commit log knows nothing but offsets and errors.
