@@ -94,6 +94,18 @@ impl Observed for Fake {
         Ok(())
     }
 
+    fn set_paused(&self, sink: &str, paused: bool) -> Result<(), Error> {
+        if let Some(refusal) = self.refusal.lock().unwrap().take() {
+            return Err(refusal);
+        }
+        assert_eq!(sink, "elasticsearch");
+        self.change(|sink| {
+            sink.paused = paused;
+            sink.state = if paused { "paused" } else { "running" }.into();
+        });
+        Ok(())
+    }
+
     fn clusters(&self) -> Clusters {
         self.clusters.clone()
     }

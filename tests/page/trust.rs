@@ -103,3 +103,30 @@ fn a_quarantined_partition_is_released_after_a_question() {
         .unwrap();
     assert_clean(&page, &served.url());
 }
+
+#[test]
+fn a_sink_is_paused_and_resumed_after_a_question() {
+    let served = fake::serve(&two_sinks(), 0);
+    let page = open(&served, "");
+    let button = |text: &str| {
+        let of = "document.querySelector('.card .buttons button').textContent";
+        page.wait_for(text, &format!("{of} === {text:?}")).unwrap();
+        click(&page, ".card .buttons button");
+    };
+    button("Pause");
+    page.wait_for_text("Pause elasticsearch?").unwrap();
+    assert!(is_true(
+        &page,
+        "!document.querySelector('.card').innerText.includes('Paused')"
+    ));
+    *served.fake.refusal.lock().unwrap() = Some(Error::unavailable("the worker doesn't answer"));
+    click(&page, "#ask-yes");
+    page.wait_for_text("the worker doesn't answer").unwrap();
+    click(&page, "#ask-yes");
+    page.wait_for_text("elasticsearch is paused.").unwrap();
+    picture(&page, "paused");
+    button("Resume");
+    click(&page, "#ask-yes");
+    page.wait_for_text("All is well").unwrap();
+    assert_clean(&page, &served.url());
+}

@@ -23,6 +23,8 @@ pub(super) struct SinkSummary {
     pub word: String,
     /// Why, where that isn't plain.
     pub why: Option<String>,
+    /// Whether it is paused by request.
+    pub paused: bool,
     /// Since when (Unix milliseconds).
     pub since_ms: Option<i64>,
     /// Records that are left to read.
@@ -85,6 +87,7 @@ impl SinkSummary {
             level,
             word,
             why,
+            paused: status.paused,
             since_ms: None,
             lag: status.lag,
             verdict: status
