@@ -423,8 +423,10 @@ impl Judge<'_> {
     fn falls_behind(&self) -> Option<(u64, u64)> {
         let lags: Vec<u64> = self.seen.commits.iter().filter_map(|c| c.lag).collect();
         let never_falls = lags.is_sorted();
-        let grows = never_falls || (self.rules.mends.trend && trend::grows(&lags));
         let (first, last) = (lags.first().copied(), lags.last().copied());
+        // What has just caught up has a window that grew for most of it.
+        let has_trend = || trend::grows(&lags) && last > first;
+        let grows = never_falls || (self.rules.mends.trend && has_trend());
         grows.then(|| (first.unwrap_or(0), last.unwrap_or(0)))
     }
 }

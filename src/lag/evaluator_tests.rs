@@ -237,6 +237,20 @@ fn a_single_commit_with_something_to_read_is_a_stop_once_the_log_was_beyond_it_f
 }
 
 #[test]
+fn who_has_just_caught_up_after_an_outage_does_not_fall_behind() {
+    let case = Case::steady(5, |i| {
+        let lag = if i == 9 {
+            8
+        } else {
+            100 + 500 * u64::try_from(i).unwrap()
+        };
+        (1_000 * i, lag)
+    });
+    let case = case.log(|_| 20_000);
+    assert_eq!(case.judge(&Rules::default()).status, Status::Ok);
+}
+
+#[test]
 fn who_has_just_begun_is_not_stopped_yet() {
     let case = Case::new(10, &[(1, 500, Some(10))]).log(|_| 600);
     assert_eq!(case.burrow(), Status::Stop);
