@@ -73,9 +73,9 @@ pub struct Verdict {
     pub consumed_per_s: Option<f64>,
     /// Offsets appended a second.
     pub produced_per_s: Option<f64>,
-    /// `done`, `in_seconds`, `never` (at these paces), `unknown`.
+    /// `done`, `in_seconds`, `keeps_up` (always a little behind), `never` (at these paces), `unknown`.
     pub catch_up: &'static str,
-    /// In so many seconds it will have caught up; none for `never` and `unknown`.
+    /// In so many seconds it will have caught up; none for `keeps_up`, `never` and `unknown`.
     pub catch_up_s: Option<f64>,
 }
 

@@ -19,11 +19,18 @@ pub enum CatchUp {
     Done,
     /// In about so many seconds.
     InSeconds(f64),
-    /// Not at these paces: records come as fast as they are read, or faster.
+    /// Neither that nor ever further behind: it is read about as fast as records come, and what was just written is
+    /// always left to read.
+    KeepsUp,
+    /// Not at these paces: records come faster than they are read.
     Never,
     /// Too little was seen.
     Unknown,
 }
+
+/// Paces that differ by no more than this part of them are the same: they are measured between commits, which come in
+/// steps, and ends of logs, which are looked at.
+const SLACK: f64 = 0.1;
 
 /// How fast a partition moves.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,6 +75,7 @@ pub fn pace(seen: &Seen<'_>, now_ms: i64) -> Pace {
         (0, ..) => CatchUp::Done,
         (_, Some(consumed), produced) => match consumed - produced.unwrap_or(0.0) {
             gained if gained > 0.0 => CatchUp::InSeconds(lag as f64 / gained),
+            lost if -lost < SLACK * consumed => CatchUp::KeepsUp,
             _ => CatchUp::Never,
         },
         _ => CatchUp::Unknown,
@@ -140,6 +148,17 @@ mod tests {
             readable_end: None,
         };
         pace(&seen, now_s * 1_000)
+    }
+
+    #[test]
+    fn who_reads_as_fast_as_records_come_keeps_up() {
+        let ends = [(0, 1_500), (10, 2_500)];
+        let pace = |read: i64| at(10, &[(0, 500), (10, 500 + read)], &ends).catch_up;
+        assert_eq!(pace(1_000), CatchUp::KeepsUp);
+        assert_eq!(pace(950), CatchUp::KeepsUp);
+        assert_eq!(pace(800), CatchUp::Never);
+        assert_eq!(pace(0), CatchUp::Never, "it stands");
+        assert!(matches!(pace(1_200), CatchUp::InSeconds(_)));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub fn of_partition(verdict: &PartitionVerdict<'_>, seen: &Seen<'_>, now_ms: i64
     let (catch_up, catch_up_s) = match pace.catch_up {
         CatchUp::Done => ("done", Some(0.0)),
         CatchUp::InSeconds(seconds) => ("in_seconds", Some(seconds)),
+        // A lag that grows, slowly as it may be, isn't kept up with.
+        CatchUp::KeepsUp if verdict.status != Status::Ok => ("never", None),
+        CatchUp::KeepsUp => ("keeps_up", None),
         CatchUp::Never => ("never", None),
         CatchUp::Unknown => ("unknown", None),
     };

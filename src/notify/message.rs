@@ -61,7 +61,7 @@ pub struct Message {
     pub consumed_per_s: Option<f64>,
     /// Offsets appended a second.
     pub produced_per_s: Option<f64>,
-    /// `done`, `in_seconds`, `never`, `unknown`.
+    /// `done`, `in_seconds`, `keeps_up`, `never`, `unknown`.
     pub catch_up: &'static str,
     /// In so many seconds it will have caught up.
     pub catch_up_s: Option<f64>,

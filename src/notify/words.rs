@@ -117,6 +117,7 @@ fn overall(m: &Message) -> String {
     );
     text += &match (m.catch_up, m.catch_up_s) {
         ("in_seconds", Some(s)) => format!(" At this pace it has caught up in {}.", lasting(s)),
+        ("keeps_up", _) => " It keeps up with what comes.".into(),
         ("never", _) => " At this pace it never catches up.".into(),
         _ => String::new(),
     };

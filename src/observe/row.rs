@@ -96,7 +96,7 @@ pub(super) fn together(parts: &[Part]) -> Figures {
         let rank = |figures: &Figures| match &*figures.catch_up {
             "never" => 3,
             "in_seconds" => 2,
-            "done" => 1,
+            "done" | "keeps_up" => 1,
             _ => 0,
         };
         let seconds = |figures: &Figures| figures.catch_up_s.unwrap_or(0.0);

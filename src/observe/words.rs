@@ -48,6 +48,7 @@ pub fn catch_up(figures: &Figures) -> Option<String> {
                 rounded(Duration::from_secs_f64(seconds.round()))
             ))
         }
+        ("keeps_up", _) => Some("keeps up".to_owned()),
         ("never", _) => Some("never".to_owned()),
         _ => None,
     }
@@ -111,6 +112,7 @@ mod tests {
             said("in_seconds", Some(1e300)).as_deref(),
             Some("in 370d08h")
         );
+        assert_eq!(said("keeps_up", None).as_deref(), Some("keeps up"));
         assert_eq!(said("never", None).as_deref(), Some("never"));
         assert_eq!(said("unknown", None), None);
     }

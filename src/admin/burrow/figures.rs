@@ -77,7 +77,7 @@ const OF_GROUPS: [(&str, &str); 4] = [
     ),
     (
         "outflow_consumer_catch_up_seconds",
-        "When the group will have caught up, at the pace of the last while; missing if never",
+        "When the group will have caught up, at the pace of the last while; missing if it merely keeps up, or never",
     ),
 ];
 

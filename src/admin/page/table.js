@@ -29,7 +29,7 @@ export const rowKey = (row) => JSON.stringify([row.topic, row.partition]);
 const byName = (a, b) => (a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : a.partition - b.partition);
 const worst = (a, b) => ranks[b.is[0]] - ranks[a.is[0]] || (b.lag ?? -1) - (a.lag ?? -1) || byName(a, b);
 const descending = (of) => (a, b) => (of(b) ?? -1) - (of(a) ?? -1) || byName(a, b);
-const catchUpRank = (row) => ({ never: Infinity, in_seconds: row.verdict?.catch_up_s, done: 0 }[row.verdict?.catch_up]);
+const catchUpRank = (row) => ({ never: Infinity, in_seconds: row.verdict?.catch_up_s, keeps_up: 0, done: 0 }[row.verdict?.catch_up]);
 
 // Name, class, value, order (the first press of the heading), what it means.
 const columns = [

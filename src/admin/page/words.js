@@ -51,6 +51,7 @@ export function catchUp(verdict) {
   switch (verdict.catch_up) {
     case 'done': return 'now';
     case 'in_seconds': return `in about ${duration(Math.max(1, verdict.catch_up_s) * 1000)}`;
+    case 'keeps_up': return 'keeps up';
     case 'never': return 'not at this pace';
     default: return '–';
   }
