@@ -264,7 +264,12 @@ impl World {
             (None, false) => log.log_start,
         };
         if let (Some(found), Kind::Elasticsearch) = (&committed, self.plan.kind) {
-            self.truth[p].first.get_or_insert(found.offset);
+            // A first position that came late counts from here on, and what is below it is committed.
+            let truth = &mut self.truth[p];
+            if truth.first.is_none() {
+                truth.first = Some(found.offset);
+                truth.checked = truth.checked.max(found.offset);
+            }
         }
         if committed.is_none() {
             self.truth[p].offered.extend([start, log.log_start]);
