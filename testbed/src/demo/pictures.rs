@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use testbed::error::Context;
 use testbed::{Browser, Page, Result};
 
 /// A page that stays open while the story is told.
@@ -14,6 +15,7 @@ pub struct Pictures {
 impl Pictures {
     /// Opens the page of this admin server.
     pub fn new(folder: &Path, admin: &str) -> Result<Self> {
+        std::fs::create_dir_all(folder).context(format!("can't make {}", folder.display()))?;
         let browser = Browser::start()?;
         let page = browser.open(&format!("http://{admin}/#/sink/elasticsearch"), 1_180, 900)?;
         page.wait_for_text("live")?;
