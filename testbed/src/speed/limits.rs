@@ -31,25 +31,20 @@ pub fn find_kcat() -> Result<()> {
         .context("kcat isn't there: apt-get install kcat (or run `make bench`, which sees to it)")
 }
 
-fn kcat(kafka: &Kafka, topic: &str) -> Command {
+/// Reads a topic from its beginning to its end, to nothing.
+fn kcat(bootstrap: &str, topic: &str) -> Command {
     let mut kcat = Command::new("kcat");
-    kcat.args([
-        "-C",
-        "-q",
-        "-e",
-        "-o",
-        "beginning",
-        "-b",
-        &kafka.bootstrap(),
-        "-t",
-        topic,
-    ]);
+    kcat.args(["-C", "-q", "-e", "-o", "beginning"])
+        .args(["-b", bootstrap, "-t", topic])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     kcat
 }
 
 /// kcat reads the whole topic, once, to nothing.
 pub fn read_to_nothing(kafka: &Kafka, topic: &Topic) -> Result<Usage> {
-    usage::run(&mut kcat(kafka, &topic.name), PATIENCE)
+    usage::run(&mut kcat(&kafka.bootstrap(), &topic.name), PATIENCE)
 }
 
 /// kcat beside what is measured, again and again, until it is dropped.
@@ -68,22 +63,9 @@ impl Beside {
         let (stopped, current) = (stop.clone(), running.clone());
         let work = move || {
             while !stopped.load(Ordering::Relaxed) {
-                let mut kcat = Command::new("kcat");
-                kcat.args([
-                    "-C",
-                    "-q",
-                    "-e",
-                    "-o",
-                    "beginning",
-                    "-b",
-                    &bootstrap,
-                    "-t",
-                    &topic,
-                ]);
-                kcat.stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null());
-                let Ok(child) = kcat.spawn() else { return };
+                let Ok(child) = kcat(&bootstrap, &topic).spawn() else {
+                    return;
+                };
                 *lock(&current) = Some(Killed(child));
                 while !stopped.load(Ordering::Relaxed) {
                     let ended = match &mut *lock(&current) {
