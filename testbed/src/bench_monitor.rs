@@ -11,9 +11,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testbed::error::Context;
 use testbed::guard::{TestDir, wait_until};
-use testbed::{Generator, Kafka, KafkaOptions, Load, Outflow, Result};
-
-use crate::speed::{cpu_seconds, resident_mib};
+use testbed::{Error, Generator, Kafka, KafkaOptions, Load, Outflow, Result, proc};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 const TOPIC: &str = "watched";
@@ -56,10 +54,10 @@ pub fn run(options: &Options) -> Result<()> {
     let monitor = start(&binary, &kafka, &dir)?;
     wait_for_groups(&monitor, options.groups)?;
     let began = Instant::now();
-    let (cpu, seen) = (cpu_seconds(monitor.pid())?, commits.load(Ordering::Relaxed));
+    let (cpu, seen) = (cpu_seconds(&monitor)?, commits.load(Ordering::Relaxed));
     std::thread::sleep(Duration::from_secs(options.seconds));
     let seconds = began.elapsed().as_secs_f64();
-    let cpu = cpu_seconds(monitor.pid())? - cpu;
+    let cpu = cpu_seconds(&monitor)? - cpu;
     let commits = commits.load(Ordering::Relaxed) - seen;
     let asked = Instant::now();
     let answer = monitor.http()?.get("/api/v1/groups")?.body.len();
@@ -76,7 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
         options.partitions,
         commits as f64 / seconds,
         100.0 * cpu / seconds,
-        resident_mib(monitor.pid())?,
+        resident_mib(&monitor)?,
         answer / 1024,
         metrics / 1024,
     );
@@ -148,4 +146,17 @@ fn wait_for_groups(monitor: &Outflow, groups: usize) -> Result<()> {
             false => Err(format!("{full} of {groups}")),
         }
     })
+}
+
+fn cpu_seconds(monitor: &Outflow) -> Result<f64> {
+    proc::cpu_seconds(monitor.pid()).ok_or_else(gone)
+}
+
+fn resident_mib(monitor: &Outflow) -> Result<f64> {
+    let bytes = proc::memory(monitor.pid(), "VmRSS:").ok_or_else(gone)?;
+    Ok(bytes as f64 / f64::from(1 << 20))
+}
+
+fn gone() -> Error {
+    Error::new("outflow monitor is gone")
 }

@@ -17,7 +17,7 @@
 //! | [`tcp_proxy`], [`http_proxy`] | faults between outflow and a server |
 //! | [`transactions`] | producing in transactions: committed, aborted, hanging |
 //! | [`stub`] | an Elasticsearch that takes everything at once, and knows when |
-//! | [`process`] | a running outflow |
+//! | [`process`], [`proc`] | a running outflow; what the kernel says of a process |
 //! | [`browser`] | Chromium, for tests of the page |
 //! | [`cluster`] | all three together, shared by the tests of one process |
 //! | [`chaos`], [`soak`] | the fault suite, the long run |
@@ -43,6 +43,7 @@ mod kafka_security;
 pub mod ledger;
 pub mod node;
 pub mod ports;
+pub mod proc;
 pub mod process;
 pub mod produce;
 mod rt;

@@ -17,7 +17,6 @@ use super::config::SHUTDOWN_SECONDS;
 use super::judge;
 use super::outcome::Outcome;
 use super::run::{check_bounds, finish};
-use super::watch::memory;
 use super::world::{PATIENCE, World};
 
 /// What every case that may be drawn can rely on.
@@ -123,7 +122,7 @@ fn break_all(
 ) -> Result<()> {
     let outflow = world.start()?;
     outflow.wait_ready(PATIENCE)?;
-    let idle = memory(outflow.pid(), "VmRSS:").unwrap_or(0);
+    let idle = crate::proc::memory(outflow.pid(), "VmRSS:").unwrap_or(0);
     drop(outflow);
     world.start_load()?;
     for sink in world.setup.sinks {

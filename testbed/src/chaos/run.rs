@@ -15,7 +15,6 @@ use super::case::{Case, Fault, Sink, Target};
 use super::config::SHUTDOWN_SECONDS;
 use super::judge::{self, Standing};
 use super::outcome::{Outcome, Rate};
-use super::watch::memory;
 use super::world::{PATIENCE, World};
 
 /// How long a case takes its time.
@@ -115,7 +114,7 @@ impl Run<'_> {
         fault.prepare(world)?;
         let outflow = world.start()?;
         outflow.wait_ready(PATIENCE)?;
-        let idle = memory(outflow.pid(), "VmRSS:").unwrap_or(0);
+        let idle = crate::proc::memory(outflow.pid(), "VmRSS:").unwrap_or(0);
         drop(outflow);
         let moments = self.break_and_heal(fault.as_mut(), outcome)?;
 

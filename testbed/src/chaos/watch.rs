@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::kafka_client::Committed;
+use crate::proc;
 
 use super::case::Sink;
 use super::config::group;
@@ -159,7 +160,7 @@ impl Samples {
     fn look_at_memory(&mut self) {
         self.processes.retain(|process| process.is_alive());
         for process in &self.processes {
-            let peak = memory(process.pid, "VmHWM:").filter(|_| process.is_alive());
+            let peak = proc::memory(process.pid, "VmHWM:").filter(|_| process.is_alive());
             self.peak_bytes = self.peak_bytes.max(peak.unwrap_or(0));
         }
     }
@@ -175,24 +176,13 @@ struct Process {
 
 impl Process {
     fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name may have blanks in it; the 22nd field of all is when it began.
-        let mut fields = stat.rsplit(')').next()?.split_whitespace();
-        let began = fields.nth(19)?.parse().ok()?;
+        let began = proc::began(pid)?;
         Some(Process { pid, began })
     }
 
     fn is_alive(self) -> bool {
         Process::of(self.pid) == Some(self)
     }
-}
-
-/// A figure of `/proc/PID/status` that is given in kB, in bytes.
-pub fn memory(pid: u32, name: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib << 10)
 }
 
 /// The offset at a moment, on straight lines between the steps.

@@ -345,9 +345,8 @@ impl World {
 }
 
 fn is_frozen(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map_or("X", |(_, rest)| rest);
-    state.starts_with(['T', 't', 'X', 'Z'])
+    let state = crate::proc::state(pid);
+    state.is_none_or(|state| matches!(state, 'T' | 't' | 'X' | 'Z'))
 }
 
 fn proxy<'a, T>(proxy: Option<&'a T>, what: &str) -> Result<&'a T> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::chaos::watch::memory;
 use crate::error::{Context, Error, Result};
+use crate::proc::memory;
 
 /// What a process had at one moment.
 #[derive(Clone, Copy, Debug, Default)]

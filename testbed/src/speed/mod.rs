@@ -32,8 +32,6 @@ use testbed::{Error, Kafka, KafkaOptions, Result};
 use records::Topic;
 use table::Row;
 
-pub use usage::{cpu_seconds, resident_mib};
-
 /// How the benchmark is run.
 #[derive(Args)]
 pub struct Options {

@@ -1,14 +1,11 @@
 //! A process' CPU and memory, as the operating system counts them.
 
-use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use testbed::error::Context;
-use testbed::{Error, Result};
+use testbed::{Error, Result, proc};
 
-/// The kernel's clock ticks a second, as it shows them.
-const TICKS: f64 = 100.0;
 const EVERY: Duration = Duration::from_millis(5);
 
 /// What a process took.
@@ -41,15 +38,15 @@ impl Meter {
 
     /// Looks once; whether it still runs.
     pub fn look(&mut self) -> bool {
-        let Ok(cpu) = cpu_seconds(self.pid) else {
+        let Some(cpu) = proc::cpu_seconds(self.pid) else {
             return false;
         };
         self.usage.cpu_s = cpu;
         self.usage.wall_s = self.began.elapsed().as_secs_f64();
-        if let Some(peak) = status(self.pid, "VmHWM:") {
-            self.usage.peak_mib = peak;
+        if let Some(peak) = proc::memory(self.pid, "VmHWM:") {
+            self.usage.peak_mib = peak as f64 / f64::from(1 << 20);
         }
-        !is_zombie(self.pid)
+        proc::state(self.pid).is_some_and(|state| state != 'Z')
     }
 
     /// Looks until `done`.
@@ -114,38 +111,4 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// What a process has used of cores since it began.
-pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let fields = fields(pid).ok_or_else(|| Error::new("no such process"))?;
-    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<f64>().ok());
-    // utime and stime, the 14th and 15th field of all.
-    match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok((user + system) / TICKS),
-        _ => Err(Error::new("/proc/<pid>/stat isn't understood")),
-    }
-}
-
-/// What a process has resident now, in MiB.
-pub fn resident_mib(pid: u32) -> Result<f64> {
-    status(pid, "VmRSS:").ok_or_else(|| Error::new("/proc/<pid>/status isn't understood"))
-}
-
-fn is_zombie(pid: u32) -> bool {
-    fields(pid).is_none_or(|fields| fields.first().is_some_and(|state| state == "Z"))
-}
-
-/// The fields of `stat` behind the name, which may have blanks in it.
-fn fields(pid: u32) -> Option<Vec<String>> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let rest = stat.rsplit(')').next()?;
-    Some(rest.split_whitespace().map(str::to_owned).collect())
-}
-
-fn status(pid: u32, name: &str) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024.0)
 }
