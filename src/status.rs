@@ -39,10 +39,11 @@ pub struct SinkHealth {
 }
 
 /// The state of a partition in a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum PartitionState {
     /// Assigned; its position is being looked up in Kafka.
+    #[default]
     Locating,
     /// The sink is opening it.
     Opening,
@@ -80,7 +81,7 @@ pub struct Verdict {
 }
 
 /// One partition as its worker sees it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct PartitionStatus {
     /// Topic.
     pub topic: String,

@@ -65,10 +65,8 @@ fn partition(number: i32, state: PartitionState) -> PartitionStatus {
         committed: Some(9),
         log_end: Some(15),
         lag: Some(5),
-        acked_timestamp_ms: None,
-        commit_mismatch: None,
         num_commits: 1,
-        verdict: None,
+        ..PartitionStatus::default()
     }
 }
 

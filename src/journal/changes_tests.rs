@@ -189,17 +189,7 @@ fn a_partition_that_is_released_is_told_and_one_that_went_elsewhere_isnt() {
             partition: *number,
             epoch: 1,
             state: *state,
-            reason: None,
-            next: None,
-            acked: None,
-            committed: None,
-            num_commits: 0,
-            log_end: None,
-            lag: None,
-            acked_timestamp_ms: None,
-            commit_mismatch: None,
-            needs_a_person: false,
-            verdict: None,
+            ..PartitionStatus::default()
         };
         let worker = WorkerStatus {
             partitions: states.iter().map(partition).collect(),

@@ -11,17 +11,10 @@ fn partition(number: i32, num_commits: u64, committed: i64, log_end: i64) -> Par
         partition: number,
         epoch: 1,
         state: PartitionState::Running,
-        reason: None,
-        needs_a_person: false,
-        next: None,
-        acked: None,
         committed: Some(committed),
         num_commits,
         log_end: Some(log_end),
-        lag: None,
-        acked_timestamp_ms: None,
-        commit_mismatch: None,
-        verdict: None,
+        ..PartitionStatus::default()
     }
 }
 

@@ -106,15 +106,7 @@ mod tests {
             state,
             reason: trouble.map(|(why, _)| why.into()),
             needs_a_person: trouble.is_some_and(|(_, person)| person),
-            next: None,
-            acked: None,
-            committed: None,
-            num_commits: 0,
-            log_end: None,
-            lag: None,
-            acked_timestamp_ms: None,
-            commit_mismatch: None,
-            verdict: None,
+            ..PartitionStatus::default()
         }
     }
 

@@ -125,17 +125,13 @@ pub fn partition(topic: &str, number: i32) -> PartitionStatus {
         partition: number,
         epoch: 1,
         state: PartitionState::Running,
-        reason: None,
         next: Some(1_000),
         acked: Some(990),
         committed: Some(990),
         log_end: Some(1_000),
         lag: Some(10),
-        acked_timestamp_ms: None,
-        commit_mismatch: None,
-        needs_a_person: false,
         num_commits: 1,
-        verdict: None,
+        ..PartitionStatus::default()
     }
 }
 

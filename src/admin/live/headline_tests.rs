@@ -78,16 +78,7 @@ fn stuck(name: &str) -> SinkStatus {
         epoch: 1,
         state: PartitionState::Quarantined,
         reason: Some("a strange file".into()),
-        next: None,
-        acked: None,
-        committed: None,
-        num_commits: 0,
-        log_end: None,
-        lag: None,
-        acked_timestamp_ms: None,
-        commit_mismatch: None,
-        needs_a_person: false,
-        verdict: None,
+        ..PartitionStatus::default()
     };
     let worker = WorkerStatus {
         partitions: vec![partition(3), partition(5)],
