@@ -27,6 +27,17 @@ pub struct Entry {
     pub parsed: Option<Parsed>,
 }
 
+impl Entry {
+    /// Of an entry of `secret_properties` or `secret_headers`: its name, `file` or `env`, and where.
+    pub fn as_secret(&self) -> Option<(&str, &str, &str)> {
+        let (name, source) = (self.address.path.get(2)?, self.address.path.get(3)?);
+        match &self.parsed {
+            Some(Parsed::Text(at)) => Some((name, source, at)),
+            _ => None,
+        }
+    }
+}
+
 /// One file's values after merging.
 #[derive(Debug)]
 pub struct Values {

@@ -218,11 +218,7 @@ impl Validator<'_> {
             .map(|(k, e)| (k.clone(), e.clone()))
             .collect();
         for (key, entry) in secret {
-            let (Some(name), Some(source), Some(Parsed::Text(at))) = (
-                entry.address.path.get(2),
-                entry.address.path.get(3),
-                &entry.parsed,
-            ) else {
+            let Some((name, source, at)) = entry.as_secret() else {
                 continue;
             };
             if !self.check_property(&key, name, true) {
@@ -236,7 +232,7 @@ impl Validator<'_> {
                 continue;
             }
             if properties
-                .insert(name.clone(), Property::Secret(secret))
+                .insert(name.to_owned(), Property::Secret(secret))
                 .is_some()
             {
                 self.error(&key, "this property is set twice")

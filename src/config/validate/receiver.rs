@@ -175,11 +175,7 @@ impl Validator<'_> {
             headers.extend(self.header(&key, name, value));
         }
         for (key, entry) in self.notify_entries("secret_headers") {
-            let (Some(name), Some(source), Some(Parsed::Text(at))) = (
-                entry.address.path.get(2),
-                entry.address.path.get(3),
-                &entry.parsed,
-            ) else {
+            let Some((name, source, at)) = entry.as_secret() else {
                 continue;
             };
             if let Some(secret) = self.secret_of_entry(&key, source, at) {
