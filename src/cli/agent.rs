@@ -8,6 +8,7 @@ use std::thread;
 use tokio::sync::oneshot;
 use tracing::error;
 
+use super::service_manager::ServiceManager;
 use super::signals::Signals;
 use super::{Exit, accept, fail};
 use crate::agent::{self, Farewell};
@@ -51,10 +52,13 @@ async fn supervise(settings: AgentSettings) -> Result<Exit, Error> {
     };
     let spawned = thread::Builder::new().name("agent".into()).spawn(work);
     spawned.map_err(|error| Error::unavailable(format!("no thread for the agent: {error}")))?;
+    let manager = ServiceManager::find();
+    manager.ready();
     tokio::select! {
         ended = &mut done => return conclude(ended),
         _ = signals.next() => stop.store(true, Ordering::Relaxed),
     }
+    manager.stopping();
     tokio::select! {
         ended = &mut done => conclude(ended),
         insisted = signals.next() => Ok(insisted),

@@ -8,6 +8,7 @@ mod group;
 mod lag;
 mod monitor;
 mod run;
+mod service_manager;
 mod signals;
 mod table;
 #[cfg(feature = "top")]

@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tracing::{error, info};
 
+use super::service_manager::ServiceManager;
 use super::signals::Signals;
 use super::{Exit, accept, fail};
 use crate::admin::{Observed, Server};
@@ -54,7 +55,7 @@ async fn serve(settings: &MonitorSettings) -> Result<Exit, Error> {
     let runtime = Handle::current();
     let clusters = monitor.clusters();
     let _told = Notifications::start(&settings.notify, clusters, &runtime, &mut registry)?;
-    let server = Server::bind(&settings.admin, observed, registry).await?;
+    let server = Server::bind(&settings.admin, observed.clone(), registry).await?;
     let names: Vec<_> = settings.clusters.iter().map(|c| &*c.name).collect();
     let admin = server.as_ref().and_then(Server::address);
     info!(
@@ -66,7 +67,11 @@ async fn serve(settings: &MonitorSettings) -> Result<Exit, Error> {
     if let Some(server) = server {
         tokio::spawn(server.serve());
     }
+    let manager = Arc::new(ServiceManager::find());
+    manager.ready();
+    manager.clone().keep_alive(observed);
     signals.next().await;
+    manager.stopping();
     monitor.stop();
     info!("stopped");
     Ok(Exit::Fine)

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
+use super::service_manager::ServiceManager;
 use super::signals::Signals;
 use super::{Exit, accept, fail};
 use crate::admin::{Observed, Server};
@@ -118,7 +119,11 @@ impl Process {
         if let Some(server) = server {
             tokio::spawn(server.serve());
         }
+        let manager = Arc::new(ServiceManager::find());
+        manager.ready();
+        manager.clone().keep_alive(sinks.clone());
         signals.next().await;
+        manager.stopping();
         let deadline = Instant::now() + self.shutdown_timeout;
         info!(
             "stopping: draining within {:?}; a second signal leaves at once",

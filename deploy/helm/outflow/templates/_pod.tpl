@@ -37,7 +37,6 @@ securityContext:
   value: {{ printf "%ds" (int .sink.shutdownTimeoutSeconds) }}
 - name: OUTFLOW_MEMORY
   value: {{ include "outflow.memory" (dict "sink" .sink "name" .name) }}
-{{- if .sink.staticMembership }}
 - name: POD_NAME
 {{- if .podName }}
   value: {{ .podName }}
@@ -46,6 +45,7 @@ securityContext:
     fieldRef:
       fieldPath: metadata.name
 {{- end }}
+{{- if .sink.staticMembership }}
 - name: OUTFLOW_KAFKA__GROUP_INSTANCE_ID
   value: {{ printf "%s-%s-{ordinal}" (include "outflow.fullname" .root) .name | quote }}
 {{- end }}
@@ -89,7 +89,7 @@ readinessProbe:
   mountPath: /tmp
 {{- end }}
 
-{{/* Takes root, configMap, secrets and, for one that needs no token, noToken. */}}
+{{/* Takes root, configMap and secrets. */}}
 {{- define "outflow.volumes" -}}
 - name: config
   configMap:
@@ -117,19 +117,9 @@ readinessProbe:
 
 {{/* Where pods may run. Takes what has these keys. */}}
 {{- define "outflow.scheduling" -}}
-{{- with .nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with get $ $key }}
+{{ dict $key . | toYaml }}
 {{- end }}
-{{- with .tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .priorityClassName }}
-priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
