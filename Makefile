@@ -9,6 +9,8 @@
 # make bench  what a record costs, beside kcat, a bare _bulk loop, Hadoop's client and rsyslog; ONLY=hdfs that part
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
+# make dist   the release: binaries for x86-64 and arm64, SHA256SUMS, in target/dist; ONLY=aarch64 that one
+# make deb    the Debian package for this machine, in target/debian
 
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -27,7 +29,7 @@ TARGET ?=
 ONLY ?=
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test beside chaos soak lint build mutants fuzz bench bench-rebalance setup
+.PHONY: demo test beside chaos soak lint build dist deb mutants fuzz bench bench-rebalance setup
 
 demo: build
 	@exec $(BUILD)/release/testbed demo
@@ -76,6 +78,13 @@ bench-rebalance: build
 
 build: setup
 	$(CARGO) build --release --locked --workspace --bins
+
+dist: setup
+	@scripts/dist.sh $(ONLY)
+
+deb: build
+	$(CARGO) run --locked --example pages -- $(BUILD)/pages
+	$(CARGO) deb --locked --no-build
 
 setup:
 	@scripts/setup.sh

@@ -18,7 +18,7 @@ mod verify;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::problem::Problems;
 use crate::config::surroundings::Host;
@@ -145,6 +145,11 @@ struct Files {
     /// Set a key, over files and environment; it reaches every file that has its section
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+}
+
+/// The command line itself, for man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the binary.
