@@ -117,7 +117,9 @@ fn records_become_files_with_the_names_and_lines_that_people_expect() {
     feeder.run_until_acked(slot, 21);
     let files = hdfs.files();
     assert_eq!(committed(&files, "/names").len(), 2, "the third isn't full");
+    assert_eq!(feeder.metrics.acked_records.get(), 20);
     feeder.finish(slot);
+    assert_eq!(feeder.metrics.acked_records.get(), 24);
     let found = committed(&files, "/names");
     let folder = "host.metrics/partition=7";
     let expected: BTreeMap<_, _> = [

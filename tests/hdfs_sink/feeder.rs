@@ -94,6 +94,8 @@ pub struct Feeder {
     pub runtime: Option<Runtime>,
     /// The most partitions that were delivering at once.
     pub most_delivering: usize,
+    /// The sink's counters.
+    pub metrics: SinkMetrics,
     signal: Signal,
     group: &'static str,
     epochs: u64,
@@ -106,12 +108,13 @@ impl Feeder {
             .enable_all()
             .build()
             .unwrap();
+        let metrics = SinkMetrics::detached();
         let connector = HdfsConnector::new(
             settings,
             "hdfs".into(),
             1,
             256 << 20,
-            SinkMetrics::detached(),
+            metrics.clone(),
             runtime.handle().clone(),
         )
         .unwrap();
@@ -130,6 +133,7 @@ impl Feeder {
             partitions: BTreeMap::new(),
             runtime: Some(runtime),
             most_delivering: 0,
+            metrics,
             signal,
             group: "group",
             epochs: 0,

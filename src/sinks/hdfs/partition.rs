@@ -401,8 +401,10 @@ impl Committing {
     async fn commit(&mut self, job: Job) -> Result<(), End> {
         let (report, metrics) = (&self.report, &self.metrics);
         let num_files = job.commit.files.len() as u64;
+        let num_records = job.commit.files.iter().map(|file| file.records).sum();
         let mut committed = |range| {
             metrics.batches.inc_by(num_files);
+            metrics.acked_records.inc_by(num_records);
             metrics
                 .write_seconds
                 .observe(job.began.elapsed().as_secs_f64());
