@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what is released, into target/dist: a binary for x86-64 and one for arm64, each in an archive with its examples, and
-# SHA256SUMS. The binaries need glibc 2.28 or newer (RHEL 8, Debian 10, Ubuntu 20.04), nothing else: all C
-# libraries are in them. (Not musl: Kerberos, where the HDFS sink uses it, is loaded when it is needed.)
+# SHA256SUMS. The binaries need glibc 2.28 or newer (RHEL 8, Debian 10, Ubuntu 20.04), nothing else: all C libraries are in
+# them. (Not musl: Kerberos, where the HDFS sink uses it, is loaded when it is needed.)
 #
 #   scripts/dist.sh             both
 #   scripts/dist.sh aarch64     that one
