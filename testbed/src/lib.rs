@@ -47,6 +47,7 @@ pub mod ports;
 pub mod proc;
 pub mod process;
 pub mod produce;
+pub mod prometheus;
 mod rt;
 pub mod soak;
 pub mod stub;
