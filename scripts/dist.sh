@@ -8,7 +8,8 @@
 #
 # Needs zig and cargo-zigbuild (pip install ziglang cargo-zigbuild), perl, and the two targets (rustup target add
 # x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu). With cargo-auditable the binaries name their dependencies, so that
-# `cargo audit bin` can judge them. The same sources, toolchain and folder make the same bytes.
+# `cargo audit bin` can judge them. The same sources, toolchain and folder should make the same bytes: times, names and paths of
+# the machine are kept out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,7 +43,8 @@ compile() { # architecture
     tool ar "ar --"
     tool ranlib "ranlib --"
     # Statically linked, OpenSSL doesn't know where the machine has its certificates: librdkafka then looks for them.
-    CC=$tools/cc CXX=$tools/cxx AR=$tools/ar RANLIB=$tools/ranlib \
+    # And it makes a shared library, too, which nobody needs: its list of symbols has one that isn't there.
+    CC=$tools/cc CXX=$tools/cxx AR=$tools/ar RANLIB=$tools/ranlib LDFLAGS=-Wl,--undefined-version \
         CFLAGS="-DWITH_STATIC_LIB_libcrypto=1 -ffile-prefix-map=$build=/build -ffile-prefix-map=$cargo_home=/cargo" \
         RUSTFLAGS="--remap-path-prefix=$PWD=/outflow --remap-path-prefix=$build=/build --remap-path-prefix=$cargo_home=/cargo" \
         cargo ${auditable:+auditable} zigbuild --locked --profile dist --target "$target.$glibc" \
