@@ -52,8 +52,8 @@ ln -s usr/bin "$root/bin"
 ln -s usr/lib "$root/lib"
 ln -s usr/lib64 "$root/lib64"
 
-# Names of functions stay, for panics; lines go.
-strip --strip-debug -o "$root/usr/bin/outflow" "$binary"
+# Names of functions stay, for panics; lines go. STRIP=--strip-all lets the names go, too.
+strip "${STRIP:---strip-debug}" -o "$root/usr/bin/outflow" "$binary"
 chmod 755 "$root/usr/bin/outflow"
 
 libraries=$(library_folder)
