@@ -9,6 +9,7 @@
 # make bench  what a record costs, beside kcat, a bare _bulk loop, Hadoop's client and rsyslog; ONLY=hdfs that part
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
+# make image  the container image outflow:VERSION of it, by podman or docker; ENGINE=docker the other one
 
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -27,15 +28,16 @@ TARGET ?=
 ONLY ?=
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test beside chaos soak lint build mutants fuzz bench bench-rebalance setup
+.PHONY: demo test beside chaos soak lint build image mutants fuzz bench bench-rebalance setup
 
 demo: build
 	@exec $(BUILD)/release/testbed demo
 
 # The tests of one file share one set of servers and take turns on it; files run one after another. They wait more
 # than they work: what takes only time of the processor runs beside them, when they leave it some.
-# The page is tested in a browser that nothing else needs.
+# The page is tested in a browser that nothing else needs, and so is the image in containers.
 test: export WITH_BROWSER := 1
+test: export WITH_CONTAINERS := 1
 test: lint
 	$(CARGO) test --workspace --locked --no-run
 	@nice -n 19 $(MAKE) --no-print-directory beside >$(BUILD)/beside.log 2>&1 & beside=$$!; code=0; \
@@ -76,6 +78,9 @@ bench-rebalance: build
 
 build: setup
 	$(CARGO) build --release --locked --workspace --bins
+
+image: build
+	@docker/image.sh $(BUILD)/release/outflow
 
 setup:
 	@scripts/setup.sh
