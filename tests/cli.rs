@@ -209,6 +209,10 @@ fn the_examples_are_valid() {
         "config/hdfs.toml",
         "config/agent.toml",
         "config/monitor.toml",
+        "docker/config/elasticsearch.toml",
+        "docker/config/hdfs.toml",
+        "docker/config/agent.toml",
+        "docker/config/monitor.toml",
     ];
     let (code, out, err) = run(&[&["check", "--config"], &files[..]].concat());
     assert_eq!((code, err.as_str()), (0, ""));

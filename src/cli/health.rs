@@ -16,9 +16,10 @@ use crate::observe::Client;
 use crate::observe::client::Verdict;
 
 const AFTER_HELP: &str = "\
-Asks the admin server that the files configure (or the one at --url), and nothing else: neither Kafka nor a sink. Without
---live it asks /readyz: a sink that waits an outage out is ready, one that needs a person isn't. With --live it asks /livez:
-only where that fails does a restart help, so this is what a restart may depend on.
+Asks the admin server that the files configure (or the one at --url), and nothing else: neither
+Kafka nor a sink. Without --live it asks /readyz: a sink that waits an outage out is ready, one
+that needs a person isn't. With --live it asks /livez: only where that fails does a restart help,
+so this is what a restart may depend on.
 
 Exit codes:
   0  it is well

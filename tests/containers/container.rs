@@ -18,23 +18,28 @@ pub const MIB: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,
-    /// The container's limit.
+    /// The container's limit, as docker/compose.yaml has it.
     pub limit: u64,
-    /// `memory` in the configuration.
-    memory: &'static str,
 }
 
-/// As docker/compose.yaml and docker/config have them.
 pub const ELASTICSEARCH: Kind = Kind {
     name: "elasticsearch",
     limit: 64 * MIB,
-    memory: "32MiB",
 };
 pub const HDFS: Kind = Kind {
     name: "hdfs",
     limit: 128 * MIB,
-    memory: "72MiB",
 };
+
+impl Kind {
+    /// `memory` in docker/config, which is meant for that limit.
+    fn memory(&self) -> String {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/config");
+        let text = std::fs::read_to_string(format!("{folder}/{}.toml", self.name)).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix("memory = "));
+        value.unwrap().trim_matches('"').to_owned()
+    }
+}
 
 /// A running container: the client that is attached to it stands for its process. Dropping it removes it.
 pub struct Container {
@@ -66,7 +71,7 @@ impl Container {
             format!("{}:/etc/outflow/outflow.toml:ro", config.display()),
             format!("{hadoop}:{hadoop}:ro"),
             format!("OUTFLOW_ADMIN__LISTEN={admin}"),
-            format!("OUTFLOW_MEMORY={}", kind.memory),
+            format!("OUTFLOW_MEMORY={}", kind.memory()),
             kind.limit.to_string(),
         );
         let flags = [
