@@ -35,8 +35,9 @@ demo: build
 
 # The tests of one file share one set of servers and take turns on it; files run one after another. They wait more
 # than they work: what takes only time of the processor runs beside them, when they leave it some.
-# The page is tested in a browser that nothing else needs, and so is the image in containers.
+# The page is tested in a browser, dashboard and alerts on Prometheus, the image in containers; nothing else needs them.
 test: export WITH_BROWSER := 1
+test: export WITH_PROMETHEUS := 1
 test: export WITH_CONTAINERS := 1
 test: lint
 	$(CARGO) test --workspace --locked --no-run
