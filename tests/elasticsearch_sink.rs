@@ -5,6 +5,7 @@
 
 mod elasticsearch_sink {
     mod configuration;
+    mod cost;
     mod outages;
     mod refusals;
     mod security;

@@ -64,6 +64,11 @@ impl Limits {
             chunk_bytes: (bytes / (4 * files)).clamp(64 << 10, 1 << 20),
         }
     }
+
+    /// How many partitions may be closing their files while every place is taken.
+    pub fn closing(&self) -> usize {
+        self.files.saturating_sub(self.places).min(self.places)
+    }
 }
 
 /// What is held at the moment. Shared by a worker and its tasks.

@@ -204,3 +204,25 @@ proptest! {
         prop_assert_eq!(ledger.budget.num_bytes(), 0);
     }
 }
+
+/// Chunks are allocated, as they grow; records aren't.
+#[test]
+fn appending_a_record_allocates_nothing() {
+    const RECORDS: i64 = 10_000;
+    let mut ledger = ledger(0);
+    let line = [b'x'; 300];
+    let mut num_chunks = 0;
+    let measured = allocation_counter::measure(|| {
+        for offset in 0..RECORDS {
+            let appended = ledger.append(offset, Bucket::Whole, 64 << 10, |out| {
+                out.extend_from_slice(&line);
+                Ok::<(), ()>(())
+            });
+            num_chunks += usize::from(matches!(appended, Ok((_, Some(_)))));
+            ledger.took(offset, 5, Instant::now());
+        }
+    });
+    assert!(num_chunks > 40, "{num_chunks}");
+    let num = measured.count_total;
+    assert!(num < 200, "{num} allocations for {RECORDS} records");
+}

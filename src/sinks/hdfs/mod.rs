@@ -146,6 +146,7 @@ impl Connector for HdfsConnector {
             },
             Turns::new(Rules {
                 places: self.limits.places,
+                closing: self.limits.closing(),
                 age: self.settings.rotation.age,
                 full_bytes: self.settings.rotation.bytes,
             }),

@@ -4,8 +4,9 @@
 //! its records safe in Kafka, until it is *due*: when what waits for it would fill a file, or the oldest of
 //! it has waited for the rotation's age. The one that has been due for longest goes first. It reads up to the
 //! log end as it was when its turn began, or until a file is full, or until nothing more comes (a log may end
-//! in transaction markers, which are never delivered); then its files are closed and committed, and the place
-//! is free. If much is left though nothing more came, Kafka was merely slow: then it is due again at once. So a thousand partitions need no more memory than four, and files are as large as they can be.
+//! in transaction markers, which are never delivered); then its files are closed and committed. Closing takes time
+//! (half a second for the DataNodes' reports) and little else: as far as memory has room for their files, those that
+//! close don't keep others from their turn. If much is left though nothing more came, Kafka was merely slow: then it is due again at once. So a thousand partitions need no more memory than four, and files are as large as they can be.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub enum Change {
 pub struct Rules {
     /// Number of places.
     pub places: usize,
+    /// So many more may be closing their files.
+    pub closing: usize,
     /// The longest a record may wait for its partition's turn to become due.
     pub age: Duration,
     /// What waits is worth a turn at once when it is about this many bytes.
@@ -236,8 +239,15 @@ impl Turns {
     }
 
     fn num_open(&self) -> usize {
-        let open = |seat: &&Seat| !matches!(seat.state, State::Waiting { .. });
-        self.seats.values().filter(open).count()
+        let (mut reading, mut closing) = (0_usize, 0_usize);
+        for seat in self.seats.values() {
+            match seat.state {
+                State::Waiting { .. } => {}
+                State::Reading { .. } => reading += 1,
+                State::Closing => closing += 1,
+            }
+        }
+        reading + closing.saturating_sub(self.rules.closing)
     }
 
     fn everybody_reads(&mut self, now: Instant, changes: &mut Vec<Change>) {

@@ -7,8 +7,13 @@ use super::*;
 const AGE: Duration = Duration::from_secs(60);
 
 fn turns(places: usize) -> Turns {
+    turns_with(places, 0)
+}
+
+fn turns_with(places: usize, closing: usize) -> Turns {
     Turns::new(Rules {
         places,
+        closing,
         age: AGE,
         full_bytes: 1_000,
     })
@@ -53,6 +58,22 @@ fn one_too_many_waits_until_somebody_reached_the_end_of_his_turn() {
     );
     turns.finished(Slot(0), secs(now, 1));
     assert_eq!(turns.step(secs(now, 1)), [Change::Begin(Slot(2))]);
+}
+
+#[test]
+fn who_closes_his_files_keeps_nobody_from_his_turn_as_far_as_memory_has_room() {
+    let now = Instant::now();
+    let mut turns = turns_with(1, 1);
+    for n in 0..3 {
+        turns.join(Slot(n), 0, 10, now);
+    }
+    let both = |end, begin| vec![Change::End(Slot(end)), Change::Begin(Slot(begin))];
+    turns.took(Slot(0), 10, 100, now);
+    assert_eq!(turns.step(now), both(0, 1));
+    turns.took(Slot(1), 10, 100, now);
+    assert_eq!(turns.step(now), [Change::End(Slot(1))], "two close already");
+    turns.finished(Slot(0), now);
+    assert_eq!(turns.step(now), [Change::Begin(Slot(2))]);
 }
 
 #[test]
@@ -191,17 +212,15 @@ fn event() -> impl Strategy<Value = Event> {
 struct World {
     turns: Turns,
     now: Instant,
-    places: usize,
     open: BTreeSet<usize>,
     logs: BTreeMap<usize, (i64, i64)>,
 }
 
 impl World {
-    fn new(places: usize) -> Self {
+    fn new(places: usize, closing: usize) -> Self {
         World {
-            turns: turns(places),
+            turns: turns_with(places, closing),
             now: Instant::now(),
-            places,
             open: BTreeSet::new(),
             logs: BTreeMap::new(),
         }
@@ -260,20 +279,22 @@ impl World {
 proptest! {
     #[test]
     fn never_more_open_than_places(
-        places in 1..4usize, events in prop::collection::vec(event(), 1..200),
+        places in 1..4usize, closing in 0..3usize, events in prop::collection::vec(event(), 1..200),
     ) {
-        let mut world = World::new(places);
+        let mut world = World::new(places, closing);
         for event in events {
             world.apply(event);
-            prop_assert!(world.open.len() <= world.places);
+            let reading = world.open.iter().filter(|s| world.turns.is_reading(Slot(**s)));
+            prop_assert!(reading.count() <= places);
+            prop_assert!(world.open.len() <= places + closing);
         }
     }
 
     #[test]
     fn everybody_gets_a_turn_and_everything_is_read(
-        places in 1..4usize, events in prop::collection::vec(event(), 1..200),
+        places in 1..4usize, closing in 0..3usize, events in prop::collection::vec(event(), 1..200),
     ) {
-        let mut world = World::new(places);
+        let mut world = World::new(places, closing);
         for event in events {
             world.apply(event);
         }
@@ -295,7 +316,7 @@ proptest! {
     fn a_busy_neighbour_delays_a_trickle_no_longer_than_the_turns_before_it(
         others in 1..6usize,
     ) {
-        let mut world = World::new(1);
+        let mut world = World::new(1, 0);
         for s in 0..=others {
             world.apply(Event::Join(s));
         }

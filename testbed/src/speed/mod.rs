@@ -7,7 +7,7 @@
 //! | [`limits`] | kcat that reads to nothing; a bare `_bulk` loop; Hadoop's own client |
 //! | [`subject`] | outflow under measurement |
 //! | [`peers`] | rsyslog, where it is installed |
-//! | [`cpu`], [`rates`], [`latency`] | the parts of the run |
+//! | [`cpu`], [`rates`], [`latency`], [`recovery`] | the parts of the run |
 //! | [`table`] | rows, medians, JSON |
 
 mod cpu;
@@ -16,6 +16,7 @@ mod limits;
 mod peers;
 mod rates;
 mod records;
+mod recovery;
 mod subject;
 mod table;
 mod usage;
@@ -44,7 +45,7 @@ pub struct Options {
     /// How often each figure is taken; what is compared is interleaved
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs
+    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs, start, kill, outage
     #[arg(long)]
     only: Vec<String>,
     /// Where the figures go as JSON, besides the tables that are printed
@@ -85,6 +86,21 @@ const PARTS: &[(&str, &str, Part)] = &[
         rates::elasticsearch,
     ),
     ("rate-hdfs", "MB a second into real HDFS", rates::hdfs),
+    (
+        "start",
+        "from the start of the process to the first document in the stub",
+        recovery::start,
+    ),
+    (
+        "kill",
+        "kill -9 at full rate, into the stub",
+        recovery::kill,
+    ),
+    (
+        "outage",
+        "the stub can't be reached for 10 s",
+        recovery::outage,
+    ),
 ];
 
 /// Runs all of it and prints the tables.

@@ -94,23 +94,25 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
         jvm: testbed::warm_jvm(512),
         ..HdfsOptions::default()
     })?;
+    // So much that opening and closing files is a small part of it, as it is with files of a block.
+    let topic = Topic::fill(&bench.kafka, "lines", 3 * bench.topic.num, 8)?;
     let mut writers = Writers::start(&hdfs, bench.dir.path())?;
     let mut client = Row::new("Hadoop's client, 8 writers, beside kcat", "MB/s", "");
     let mut ours = Row::new("outflow", "MB/s", "0.95 of the client");
     for pair in 0..=bench.rounds {
-        let beside = Beside::start(&bench.kafka, &bench.topic);
+        let beside = Beside::start(&bench.kafka, &topic);
         let base = format!("/bench/writers-{pair}");
-        let theirs = writers.write(&base, bench.topic.bytes)?;
+        let theirs = writers.write(&base, topic.bytes)?;
         drop(beside);
         let base = format!("/bench/outflow-{pair}");
         let began = Instant::now();
         let into = Into::Hdfs(&hdfs, &base, "compression = \"none\"");
-        let subject = Subject::start(bench, &bench.topic.name, &into)?;
+        let subject = Subject::start(bench, &topic.name, &into)?;
         wait_for_first(&subject.outflow)?;
         let reading = began.elapsed();
-        let usage = subject.measure(bench, has_read(bench.topic.num))?;
+        let usage = subject.measure(bench, &topic, has_read(topic.num))?;
         let seconds = (began.elapsed() - reading).as_secs_f64();
-        let rate = bench.topic.bytes as f64 / 1e6 / seconds;
+        let rate = topic.bytes as f64 / 1e6 / seconds;
         say(&format!(
             "    client {theirs:.0}, outflow {rate:.0} MB/s, {:.0} MiB",
             usage.peak_mib

@@ -7,6 +7,7 @@ use testbed::error::Context;
 use testbed::{Hdfs, Outflow, Result};
 
 use super::Bench;
+use super::records::Topic;
 use super::usage::{Meter, Usage};
 
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -17,6 +18,7 @@ pub struct Subject {
     pub outflow: Outflow,
     /// Its group.
     pub group: String,
+    admin: String,
     meter: Meter,
 }
 
@@ -31,13 +33,18 @@ pub enum Into<'a> {
 impl Subject {
     /// Starts it on `topic`, in a group that is its own.
     pub fn start(bench: &Bench, topic: &str, into: &Into<'_>) -> Result<Self> {
+        Self::start_with(bench, topic, into, "")
+    }
+
+    /// The same, with these lines more of `[kafka]`.
+    pub fn start_with(bench: &Bench, topic: &str, into: &Into<'_>, more: &str) -> Result<Self> {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let group = format!("bench-{number}");
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port()?);
         let mut text = format!(
             "name = \"bench\"\nworkers = 1\nshutdown_timeout = \"60s\"\n\n[kafka]\n\
-             bootstrap_servers = \"{}\"\ntopics = [\"{topic}\"]\ngroup_id = \"{group}\"\n\n\
+             bootstrap_servers = \"{}\"\ntopics = [\"{topic}\"]\ngroup_id = \"{group}\"\n{more}\n\
              [rejected]\npolicy = \"quarantine\"\n\n[admin]\nlisten = \"{admin}\"\n\n",
             bench.kafka.bootstrap()
         );
@@ -58,6 +65,16 @@ impl Subject {
         };
         let file = bench.dir.path().join(format!("{group}.toml"));
         std::fs::write(&file, text).context("can't write the configuration")?;
+        Self::spawn(bench, group, admin)
+    }
+
+    /// The same once more, after its end.
+    pub fn again(self, bench: &Bench) -> Result<Self> {
+        Self::spawn(bench, self.group, self.admin)
+    }
+
+    fn spawn(bench: &Bench, group: String, admin: String) -> Result<Self> {
+        let file = bench.dir.path().join(format!("{group}.toml"));
         let args = ["run", "--config", &file.to_string_lossy()];
         let log = bench.dir.path().join(format!("{group}.log"));
         let outflow = Outflow::spawn(&bench.binary, &args, &[], log)?.with_admin(&admin);
@@ -65,6 +82,7 @@ impl Subject {
         Ok(Subject {
             outflow,
             group,
+            admin,
             meter,
         })
     }
@@ -73,6 +91,7 @@ impl Subject {
     pub fn measure(
         mut self,
         bench: &Bench,
+        topic: &Topic,
         mut done: impl FnMut(&Outflow) -> Result<bool>,
     ) -> Result<Usage> {
         let outflow = &self.outflow;
@@ -84,7 +103,7 @@ impl Subject {
         let mut usage = self.meter.until_it_ends(Duration::from_secs(90))?;
         usage.wall_s = wall_s.wall_s;
         let client = bench.kafka.client();
-        client.wait_for_no_lag(&self.group, &bench.topic.name, Duration::from_secs(5))?;
+        client.wait_for_no_lag(&self.group, &topic.name, Duration::from_secs(5))?;
         Ok(usage)
     }
 }
