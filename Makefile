@@ -11,6 +11,7 @@
 # make build  the release binary, target/release/outflow
 # make dist   the release: binaries for x86-64 and arm64, SHA256SUMS, in target/dist; ONLY=aarch64 that one
 # make deb    the Debian package for this machine, in target/debian
+# make image  the container image outflow:VERSION of it, by podman or docker; ENGINE=docker the other one
 
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -29,16 +30,17 @@ TARGET ?=
 ONLY ?=
 export DEMO_SECONDS KEEP PORTS
 
-.PHONY: demo test beside chaos soak lint build dist deb mutants fuzz bench bench-rebalance setup
+.PHONY: demo test beside chaos soak lint build image dist deb mutants fuzz bench bench-rebalance setup
 
 demo: build
 	@exec $(BUILD)/release/testbed demo
 
 # The tests of one file share one set of servers and take turns on it; files run one after another. They wait more
 # than they work: what takes only time of the processor runs beside them, when they leave it some.
-# The page is tested in a browser, dashboard and alerts on Prometheus; nothing else needs them.
+# The page is tested in a browser, dashboard and alerts on Prometheus, the image in containers; nothing else needs them.
 test: export WITH_BROWSER := 1
 test: export WITH_PROMETHEUS := 1
+test: export WITH_CONTAINERS := 1
 test: lint
 	$(CARGO) test --workspace --locked --no-run
 	@nice -n 19 $(MAKE) --no-print-directory beside >$(BUILD)/beside.log 2>&1 & beside=$$!; code=0; \
@@ -86,6 +88,9 @@ dist: setup
 deb: build
 	$(CARGO) run --locked --example pages -- $(BUILD)/pages
 	$(CARGO) deb --locked --no-build
+
+image: build
+	@docker/image.sh $(BUILD)/release/outflow
 
 setup:
 	@scripts/setup.sh

@@ -59,6 +59,7 @@ fn help_tells_commands_exit_codes_and_signals() {
         "config ",
         "monitor ",
         "agent ",
+        "health ",
         "Exit codes:",
         "130",
         "SIGTERM",
@@ -208,6 +209,10 @@ fn the_examples_are_valid() {
         "config/hdfs.toml",
         "config/agent.toml",
         "config/monitor.toml",
+        "docker/config/elasticsearch.toml",
+        "docker/config/hdfs.toml",
+        "docker/config/agent.toml",
+        "docker/config/monitor.toml",
     ];
     let (code, out, err) = run(&[&["check", "--config"], &files[..]].concat());
     assert_eq!((code, err.as_str()), (0, ""));
@@ -363,6 +368,77 @@ fn without_any_server_it_runs_answers_and_leaves_when_asked() {
     running.line_with("stopping: draining within 3s");
     let code = running.exit_code();
     assert!(matches!(code, Some(0 | 3)), "{code:?}");
+}
+
+/// What runs containers asks this way: 0 or 1, and why in one line.
+#[test]
+fn health_asks_the_process_of_the_configuration_and_says_why() {
+    let folder = Folder::new();
+    let port = testbed::ports::free_port().unwrap();
+    let everywhere = NOWHERE.replace("127.0.0.1:0", &format!("0.0.0.0:{port}"));
+    let (token, config) = (
+        folder.file("token", "s3cret"),
+        format!("{everywhere}[rejected]\npolicy = \"skip\"\n",),
+    );
+    let config = config.replace("[admin]\n", &format!("[admin]\ntoken_file = \"{token}\"\n"));
+    let file = folder.file("sink.toml", &config);
+    let health = |args: &[&str]| run(&[&["health", "--config", &file], args].concat());
+
+    let (code, out, err) = health(&[]);
+    assert_eq!((code, out.as_str()), (1, ""), "nobody listens");
+    let address = format!("http://127.0.0.1:{port}/");
+    assert!(
+        err.starts_with(&format!("unhealthy: {address}: Connection refused")),
+        "{err}"
+    );
+
+    let running = Running::start(&["run", "--config", &file]);
+    running.line_with("\"admin\"");
+    for (args, page, word) in [
+        (&[][..], "readyz", "ready"),
+        (&["--live"], "livez", "alive"),
+    ] {
+        let well = (0, format!("{address}{page}: {word}\n"), String::new());
+        // The sinks start a moment after the server.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let found = loop {
+            let found = health(args);
+            if found == well || Instant::now() > deadline {
+                break found;
+            }
+        };
+        assert_eq!(found, well);
+    }
+    let by_url = run(&["health", "--url", &format!("127.0.0.1:{port}"), "--live"]);
+    assert_eq!(by_url.0, 0, "{by_url:?}");
+
+    // Frozen: it accepts and doesn't answer.
+    running.signal("-STOP");
+    let (code, _, err) = health(&["--live", "--timeout", "300ms"]);
+    running.signal("-CONT");
+    assert!(code == 1 && err.contains("no answer within 300ms"), "{err}");
+}
+
+#[test]
+fn health_says_what_it_can_not_ask() {
+    let folder = Folder::new();
+    let off = NOWHERE.replace("127.0.0.1:0", "off");
+    for (text, why) in [
+        (NOWHERE, "admin.listen has port 0"),
+        (&off, "the admin server is off"),
+        (
+            &NOWHERE.replace("topics", "topcis"),
+            "did you mean `topics`?",
+        ),
+        ("[agent]\ntopic = \"t\"\n", "the agent has no admin server"),
+    ] {
+        let file = folder.file("file.toml", text);
+        let (code, out, err) = run(&["health", "--config", &file]);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.starts_with("unhealthy: ") && err.contains(why), "{err}");
+    }
+    let (code, _, err) = run(&["health"]);
+    assert!(code == 2 && err.contains("--config <FILE>"), "{err}");
 }
 
 /// The agent without brokers has figures that it can't deliver.

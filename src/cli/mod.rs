@@ -5,6 +5,7 @@ mod agent;
 mod check;
 mod deadletters;
 mod group;
+mod health;
 mod lag;
 mod monitor;
 mod run;
@@ -119,6 +120,8 @@ enum Command {
         #[arg(long, value_name = "SECTION.KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Is a process of this configuration well? Asks its admin server; for health checks of containers and services
+    Health(health::Health),
     /// How far behind are groups, and will they catch up? Prints once; the exit code says whether all is well
     Lag(lag::Lag),
     /// Watch a running process in the terminal: sinks and groups with state, lag, and why
@@ -166,6 +169,7 @@ pub fn main() -> Exit {
         Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Deadletters { command } => deadletters::deadletters(&command),
         Command::Monitor { config, set } => monitor::run(&config, &set),
+        Command::Health(arguments) => health::health(&arguments),
         Command::Lag(arguments) => lag::lag(&arguments),
         #[cfg(feature = "top")]
         Command::Top(arguments) => top::top(&arguments),

@@ -14,7 +14,7 @@ use super::{Exit, accept, fail};
 use crate::admin::{Observed, Server};
 use crate::config::settings::{AdminSettings, LagSettings, LogSettings, Settings};
 use crate::config::surroundings::Host;
-use crate::config::{Loaded, load_sinks};
+use crate::config::{Loaded, deciding, load_sinks};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::monitor::Clusters;
@@ -58,13 +58,8 @@ struct Process {
 }
 
 impl Process {
-    /// The first file that sets a section decides for the process.
     fn of(loaded: &[Loaded<Settings>]) -> Option<Process> {
-        let deciding = |section| {
-            let first = loaded.first()?;
-            let sets = loaded.iter().find(|loaded| loaded.effective.sets(section));
-            Some(&sets.unwrap_or(first).settings)
-        };
+        let deciding = |section| deciding(loaded, section).map(|loaded| &loaded.settings);
         Some(Process {
             admin: deciding("admin")?.admin.clone(),
             lag: deciding("lag")?.lag.clone(),

@@ -86,6 +86,12 @@ pub fn load_sinks(
     finish(loaded, problems)
 }
 
+/// The file that decides about a section which the sinks of a process share: the first that sets it, or else the first.
+pub fn deciding<'a, T>(loaded: &'a [Loaded<T>], section: &str) -> Option<&'a Loaded<T>> {
+    let sets = loaded.iter().find(|loaded| loaded.effective.sets(section));
+    sets.or_else(|| loaded.first())
+}
+
 /// Loads the agent's file.
 pub fn load_agent(
     file: &Path,

@@ -23,6 +23,16 @@ pub struct Client {
     http: reqwest::Client,
     url: Url,
     authorization: Option<HeaderValue>,
+    timeout: Duration,
+}
+
+/// What a health page says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether all is well.
+    pub is_well: bool,
+    /// What was said, in one line, with the page's address.
+    pub why: String,
 }
 
 impl Client {
@@ -31,6 +41,18 @@ impl Client {
     /// # Errors
     /// It isn't an HTTP address, or the token can't stand in a header.
     pub fn new(url: &str, token: Option<&SecretString>) -> Result<Self, Error> {
+        Self::within(url, token, TIMEOUT)
+    }
+
+    /// The same, where a page may take as long as `timeout`.
+    ///
+    /// # Errors
+    /// As those of [`Client::new`].
+    pub fn within(
+        url: &str,
+        token: Option<&SecretString>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         let with_scheme = match url.contains("://") {
             true => url.to_owned(),
             false => format!("http://{url}"),
@@ -44,7 +66,7 @@ impl Client {
         let authorization = token.map(bearer).transpose()?;
         // The address is meant: no proxy, and no other server's pages.
         let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
+            .timeout(timeout)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -53,6 +75,7 @@ impl Client {
             http,
             url: parsed,
             authorization,
+            timeout,
         })
     }
 
@@ -85,7 +108,37 @@ impl Client {
         Ok(Picture::of(answers, wanted))
     }
 
+    /// What a health page (`livez`, `readyz`) says.
+    ///
+    /// # Errors
+    /// Nobody answers, or not as outflow does.
+    pub async fn verdict(&self, page: &str) -> Result<Verdict, Error> {
+        let (url, status, body) = self.ask(&[page]).await?;
+        let is_well = match status {
+            200 => true,
+            503 => false,
+            _ => return Err(refused(&url, status, &body)),
+        };
+        let text = String::from_utf8_lossy(&body);
+        let said: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+        let why = format!("{url}: {}", said.join("; "));
+        Ok(Verdict { is_well, why })
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Error> {
+        let (url, status, body) = self.ask(path).await?;
+        if !(200..300).contains(&status) {
+            return Err(refused(&url, status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|why| {
+            let what =
+                format!("{url}: that isn't outflow's admin server, or another version's: {why}");
+            Error::corrupt(what)
+        })
+    }
+
+    /// A page: its address, its status and its body.
+    async fn ask(&self, path: &[&str]) -> Result<(Url, u16, Vec<u8>), Error> {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -111,14 +164,7 @@ impl Client {
                 return Err(Error::corrupt(what));
             }
         }
-        if !status.is_success() {
-            return Err(refused(&url, status.as_u16(), &body));
-        }
-        serde_json::from_slice(&body).map_err(|why| {
-            let what =
-                format!("{url}: that isn't outflow's admin server, or another version's: {why}");
-            Error::corrupt(what)
-        })
+        Ok((url, status.as_u16(), body))
     }
 
     fn unanswered(&self, why: &reqwest::Error) -> Error {
@@ -130,7 +176,7 @@ impl Client {
             source = cause.source();
         }
         if why.is_timeout() {
-            reason = format!("no answer within {} s", TIMEOUT.as_secs());
+            reason = format!("no answer within {:?}", self.timeout);
         }
         Error::unavailable(format!(
             "{}: {reason}; is outflow running there, with this admin.listen?",
