@@ -7,6 +7,8 @@ mod assigned;
 mod commits;
 #[path = "kafka_source/dead_letters.rs"]
 mod dead_letters;
+#[path = "kafka_source/leader_epochs.rs"]
+mod leader_epochs;
 #[path = "kafka_source/member.rs"]
 mod member;
 #[path = "kafka_source/members.rs"]
