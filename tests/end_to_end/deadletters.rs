@@ -222,10 +222,19 @@ fn replay_with_kills(stage: &Stage<'_>, args: &[&str], num_written: &dyn Fn() ->
     let args = [&["deadletters", "replay", "--yes"], args].concat();
     let binary = env!("CARGO_BIN_EXE_outflow");
     for kills in 0.. {
-        let before = num_written();
         let log = stage.dir().join(format!("replay-{kills}.log"));
         let replay = testbed::Outflow::spawn(binary, &args, &[], log).unwrap();
         let mut ended = None;
+        // It says its plan before it writes: by then what the one before had sent has arrived.
+        wait_until("the replay says its plan, or ends", PATIENCE, || {
+            let plans = replay.log().contains("dead letters of");
+            match plans || replay.exit_code().is_some() {
+                true => Ok(()),
+                false => Err(replay.log()),
+            }
+        })
+        .unwrap();
+        let before = num_written();
         wait_until("the replay writes, or ends", PATIENCE, || {
             ended = replay.exit_code();
             match ended.is_some() || (kills < 3 && num_written() > before) {
