@@ -15,7 +15,7 @@ use super::assigned::{fixed, stored};
 use super::member::{Member, settings};
 use super::positions::produce_at;
 use super::reader::PATIENCE;
-use super::{range, turn};
+use super::{alone, range};
 
 /// The leader of a partition that brokers 2 and 3 have, and nobody else: broker 1 is the controller.
 fn a_partition_of_two(bootstrap: &str, topic: &str) -> (i32, i32) {
@@ -91,7 +91,7 @@ fn an_unclean_election_is_told_with_the_offset_where_the_logs_part() {
 
 #[test]
 fn a_partition_that_waits_for_its_leaders_word_says_so() {
-    let t = turn();
+    let t = alone();
     t.topic("waits", 2);
     t.produce("waits", 0, 0, 100);
     t.produce("waits", 1, 0, 100);
