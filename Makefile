@@ -32,11 +32,12 @@ export DEMO_SECONDS KEEP PORTS
 demo: build
 	@exec $(BUILD)/release/testbed demo
 
-# The tests of one file share one set of servers and take turns on it; files run in two lanes. They wait more
-# than they work: what takes only time of the processor runs beside them, when they leave it some. A new machine
-# fetches the servers' files while it builds.
-# The page is tested in a browser that nothing else needs.
+# The tests of one file share one set of servers; files run in two lanes. They wait more than they work: what takes
+# only time of the processor runs beside them, when they leave it some. A new machine fetches the servers' files while
+# it builds.
+# The page is tested in a browser, dashboard and alerts on Prometheus; nothing else needs them.
 test: export WITH_BROWSER := 1
+test: export WITH_PROMETHEUS := 1
 test: lint
 	$(CARGO) build --workspace --locked --bin testbed
 	@$(BUILD)/debug/testbed fetch & fetch=$$!; $(CARGO) test --workspace --locked --no-run || exit 1; wait $$fetch

@@ -54,6 +54,10 @@ find_missing() {
     if [ -n "${WITH_BROWSER:-}" ]; then
         command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || need_command chromium chromium
     fi
+    if [ -n "${WITH_PROMETHEUS:-}" ]; then
+        need_command prometheus prometheus
+        need_command prometheus-alertmanager prometheus-alertmanager
+    fi
     if [ -n "${WITH_BENCH:-}" ]; then
         need_command kcat kcat
         need_command zstd zstd
@@ -84,6 +88,12 @@ if [ "${#missing[@]}" -gt 0 ]; then
     find_missing
     echo "setup: installing ${missing[*]}"
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+    # Debian starts these as services; only their programs are wanted.
+    for service in prometheus prometheus-alertmanager; do
+        if [[ " ${missing[*]} " == *" $service "* ]] && [ -d /run/systemd/system ]; then
+            systemctl disable --now "$service"
+        fi
+    done
 fi
 
 if ! command -v cargo >/dev/null 2>&1 && [ -x "$HOME/.cargo/bin/cargo" ]; then

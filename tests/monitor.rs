@@ -506,6 +506,12 @@ fn outflows_own_group_is_judged_alike_from_inside_and_from_outside() {
     assert_eq!(verdict["status"], "ERR");
     let reason = verdict["reason"].as_str().unwrap();
     assert!(reason.contains("nothing was committed for"), "{reason}");
+    let (_, groups) = run.get("/api/v1/groups");
+    let cause = groups["groups"][0]["cause"].as_str().unwrap_or_default();
+    assert!(
+        cause.starts_with("the sink es is waiting: ") && cause.contains("refused"),
+        "{groups}"
+    );
     assert!(
         verdict["time_lag_ms"].as_u64().is_some_and(|ms| ms > 0),
         "{verdict}"

@@ -63,6 +63,8 @@ pub(super) struct Group {
     pub group: String,
     num_partitions: usize,
     complete: f32,
+    /// What keeps it, if it is a sink's of this process.
+    cause: Option<String>,
     #[serde(flatten)]
     pub verdict: Verdict,
 }
@@ -188,6 +190,7 @@ pub(super) fn group(watched: &Watched, name: &str, judged: &Judged<'_>, now_ms: 
         group: name.to_owned(),
         num_partitions: judged.partitions.len(),
         complete: judged.verdict.complete,
+        cause: watched.cause(name),
         verdict: words::of_group(judged, now_ms),
     }
 }

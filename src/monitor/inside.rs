@@ -104,6 +104,7 @@ impl Inside {
             };
             let mut store = watched.store();
             see_logs(&mut store, &sinks, at.now_ms);
+            watched.set_causes(causes(&sinks));
             for sink in sinks {
                 let Some(group) = &sink.group else { continue };
                 for ((topic, partition), status) in partitions(sink) {
@@ -161,6 +162,21 @@ fn explain_pause(sink: &mut SinkStatus) {
             verdict.reason.push_str("; the sink is paused by request");
         }
     }
+}
+
+/// Why sinks' groups can't get on, as the sinks themselves know it.
+fn causes(sinks: &[&SinkStatus]) -> BTreeMap<String, String> {
+    let cause = |sink: &&SinkStatus| {
+        let (group, name) = (sink.group.clone()?, &sink.name);
+        let what = match (&*sink.state, &sink.reason, sink.paused) {
+            ("running", None, false) => return None,
+            ("running" | "paused", _, true) => "paused by request".to_owned(),
+            (state, Some(reason), _) => format!("{state}: {reason}"),
+            (state, None, _) => state.to_owned(),
+        };
+        Some((group, format!("the sink {name} is {what}")))
+    };
+    sinks.iter().filter_map(cause).collect()
 }
 
 /// A look.

@@ -160,3 +160,23 @@ fn sinks_of_one_cluster_share_it_and_two_clusters_have_two_names() {
     assert_eq!(inside.sinks.get("c"), Some(&0));
     assert_eq!(sinks[0].lag.offset_refresh, Duration::from_secs(10));
 }
+
+#[test]
+fn a_group_is_known_to_stand_still_because_its_sink_does() {
+    let inside = inside(|| 1_000_000);
+    let cause = |state: &str, reason: Option<&str>, paused| {
+        let mut sinks = sink(Vec::new());
+        sinks[0].state = state.into();
+        sinks[0].reason = reason.map(str::to_owned);
+        sinks[0].paused = paused;
+        inside.look(&sinks);
+        inside.clusters[0].cause("g")
+    };
+    let waiting = cause("waiting", Some("connection refused"), false);
+    let words = "the sink es is waiting: connection refused";
+    assert_eq!(waiting.as_deref(), Some(words));
+    let paused = cause("paused", None, true);
+    assert_eq!(paused.as_deref(), Some("the sink es is paused by request"));
+    assert_eq!(cause("running", None, false), None, "it is over");
+    assert_eq!(inside.clusters[0].cause("another"), None);
+}

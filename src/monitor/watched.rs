@@ -60,6 +60,8 @@ pub struct Watched {
     is_ready: AtomicBool,
     no_logs: AtomicBool,
     troubles: Mutex<BTreeMap<Who, (String, bool)>>,
+    /// What this process itself knows of groups of its own that aren't well.
+    causes: Mutex<BTreeMap<String, String>>,
 }
 
 /// Several.
@@ -76,6 +78,7 @@ impl Watched {
             is_ready: AtomicBool::new(false),
             no_logs: AtomicBool::new(false),
             troubles: Mutex::default(),
+            causes: Mutex::default(),
         }
     }
 
@@ -120,6 +123,17 @@ impl Watched {
                 troubles.remove(&who);
             }
         }
+    }
+
+    /// What this process itself knows of its own groups, instead of what it knew: why they can't get on.
+    pub fn set_causes(&self, causes: BTreeMap<String, String>) {
+        *self.causes.lock().unwrap_or_else(PoisonError::into_inner) = causes;
+    }
+
+    /// Why a group can't get on, if it is one of this process' own and it knows.
+    pub fn cause(&self, group: &str) -> Option<String> {
+        let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        causes.get(group).cloned()
     }
 
     /// Nobody says where logs end, or somebody does again.

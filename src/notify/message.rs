@@ -65,6 +65,8 @@ pub struct Message {
     pub catch_up: &'static str,
     /// In so many seconds it will have caught up.
     pub catch_up_s: Option<f64>,
+    /// What keeps the group, as outflow itself knows it of its own sinks.
+    pub cause: Option<String>,
     /// Partitions of the group.
     pub num_partitions: usize,
     /// How many of them aren't OK.
@@ -117,6 +119,8 @@ pub struct About<'a> {
     pub now_ms: i64,
     /// Where the page is.
     pub page_url: Option<&'a str>,
+    /// What keeps the group, if this process knows.
+    pub cause: Option<&'a str>,
 }
 
 /// The message about a group that was judged.
@@ -179,6 +183,7 @@ fn empty(about: About<'_>) -> Message {
         told,
         now_ms,
         page_url,
+        cause,
     } = about;
     Message {
         version: VERSION,
@@ -204,6 +209,7 @@ fn empty(about: About<'_>) -> Message {
         produced_per_s: None,
         catch_up: "unknown",
         catch_up_s: None,
+        cause: cause.map(str::to_owned),
         num_partitions: 0,
         num_bad: 0,
         partitions: Vec::new(),
@@ -249,6 +255,8 @@ pub fn test(event: Event, notifier: &str, now_ms: i64, page_url: Option<&str>) -
         told: &told,
         now_ms,
         page_url,
+        cause: (event != Event::Close)
+            .then_some("the sink \"test\" is waiting: connection refused"),
     };
     let partition = Partition {
         topic: "orders".into(),

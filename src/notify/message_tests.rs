@@ -47,6 +47,7 @@ fn message(store: &Store, event: Event, page_url: Option<&str>) -> Message {
         told: &told,
         now_ms: NOW_MS,
         page_url,
+        cause: (event != Event::Close).then_some("the sink es is waiting: connection refused"),
     };
     match judge(store, "payments", NOW_MS, &Rules::default()) {
         Some(judged) => of_group(about, &judged),
@@ -73,12 +74,16 @@ fn it_says_which_group_which_partitions_why_how_much_and_where_to_look() {
     );
     assert_eq!(
         lines[1],
+        "outflow knows why: the sink es is waiting: connection refused."
+    );
+    assert_eq!(
+        lines[2],
         "- orders[6] STALL: the consumer is there and doesn't get on: it has committed offset 100 again and again for 90 s; \
          6,001 records behind, the oldest more than 1 min 40 s old"
     );
-    assert!(lines[5].starts_with("- orders[2] STALL"), "{lines:?}");
+    assert!(lines[6].starts_with("- orders[2] STALL"), "{lines:?}");
     assert_eq!(
-        lines[6..],
+        lines[7..],
         [
             "- and 2 more",
             "In all 21,007 records behind, the oldest more than 1 min 40 s old. At this pace it never catches up.",

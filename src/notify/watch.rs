@@ -62,6 +62,7 @@ impl Notifier {
         id: &GroupId,
         seen: Level,
         now_ms: i64,
+        cause: Option<&str>,
         say: impl FnOnce(About<'_>) -> Message,
     ) {
         let threshold = self.settings.selection.threshold(id);
@@ -83,6 +84,7 @@ impl Notifier {
             told: &told,
             now_ms,
             page_url: self.settings.page_url.as_deref(),
+            cause,
         }));
     }
 
@@ -149,8 +151,10 @@ fn look_at(watched: &Watched, notifiers: &mut [Notifier]) {
             continue;
         };
         let seen = Level::of(judged.verdict.status);
+        let cause = watched.cause(&id.group).filter(|_| seen != Level::Ok);
         for notifier in notifiers.iter_mut() {
-            notifier.see(&id, seen, now_ms, |about| message::of_group(about, &judged));
+            let say = |about: About<'_>| message::of_group(about, &judged);
+            notifier.see(&id, seen, now_ms, cause.as_deref(), say);
         }
         found.insert(id.group.clone());
     }
@@ -159,7 +163,7 @@ fn look_at(watched: &Watched, notifiers: &mut [Notifier]) {
         let gone = gone.filter(|id| !found.contains(&id.group));
         let gone: Vec<GroupId> = gone.cloned().collect();
         for id in gone {
-            notifier.see(&id, Level::Ok, watched.now_ms(), message::of_gone);
+            notifier.see(&id, Level::Ok, watched.now_ms(), None, message::of_gone);
         }
     }
 }

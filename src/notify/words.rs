@@ -70,6 +70,9 @@ fn text(m: &Message) -> String {
             );
         }
     }
+    if let Some(cause) = &m.cause {
+        let _ = writeln!(text, "outflow knows why: {cause}.");
+    }
     for partition in &m.partitions {
         let _ = writeln!(text, "- {}", of_partition(partition));
     }

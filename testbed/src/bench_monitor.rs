@@ -11,7 +11,9 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testbed::error::Context;
 use testbed::guard::{TestDir, wait_until};
-use testbed::{Error, Generator, Kafka, KafkaOptions, Load, Outflow, Result, proc};
+use testbed::{
+    Burrow, BurrowOptions, Error, Generator, Kafka, KafkaOptions, Load, Outflow, Result, proc,
+};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 const TOPIC: &str = "watched";
@@ -31,6 +33,9 @@ pub struct Options {
     /// The outflow binary; the one beside this program otherwise
     #[arg(long)]
     outflow: Option<PathBuf>,
+    /// A binary of Burrow, which then watches beside it
+    #[arg(long)]
+    burrow: Option<PathBuf>,
 }
 
 /// Runs it and prints the figures.
@@ -52,12 +57,17 @@ pub fn run(options: &Options) -> Result<()> {
         .collect::<Result<_>>()?;
     let dir = TestDir::new("bench-monitor")?;
     let monitor = start(&binary, &kafka, &dir)?;
+    let burrow = options.burrow.as_deref();
+    let burrow = burrow.map(|binary| Burrow::start(binary, &kafka, BurrowOptions::default()));
+    let burrow = burrow.transpose()?;
     wait_for_groups(&monitor, options.groups)?;
+    let theirs = burrow.as_ref().map(Burrow::pid);
+    let before = theirs.map(cpu_seconds).transpose()?;
     let began = Instant::now();
-    let (cpu, seen) = (cpu_seconds(&monitor)?, commits.load(Ordering::Relaxed));
+    let (cpu, seen) = (cpu_seconds(monitor.pid())?, commits.load(Ordering::Relaxed));
     std::thread::sleep(Duration::from_secs(options.seconds));
     let seconds = began.elapsed().as_secs_f64();
-    let cpu = cpu_seconds(&monitor)? - cpu;
+    let cpu = cpu_seconds(monitor.pid())? - cpu;
     let commits = commits.load(Ordering::Relaxed) - seen;
     let asked = Instant::now();
     let answer = monitor.http()?.get("/api/v1/groups")?.body.len();
@@ -74,10 +84,19 @@ pub fn run(options: &Options) -> Result<()> {
         options.partitions,
         commits as f64 / seconds,
         100.0 * cpu / seconds,
-        resident_mib(&monitor)?,
+        resident_mib(monitor.pid())?,
         answer / 1024,
         metrics / 1024,
     );
+    if let (Some(pid), Some(before)) = (theirs, before) {
+        let cpu = cpu_seconds(pid)? - before;
+        let share = 100.0 * cpu / began.elapsed().as_secs_f64();
+        let resident = resident_mib(pid)?;
+        let _ = writeln!(
+            out,
+            "Burrow beside it: {share:.1} % of a core, {resident:.0} MiB resident"
+        );
+    }
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
         let _ = thread.join();
@@ -148,15 +167,15 @@ fn wait_for_groups(monitor: &Outflow, groups: usize) -> Result<()> {
     })
 }
 
-fn cpu_seconds(monitor: &Outflow) -> Result<f64> {
-    proc::cpu_seconds(monitor.pid()).ok_or_else(gone)
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    proc::cpu_seconds(pid).ok_or_else(gone)
 }
 
-fn resident_mib(monitor: &Outflow) -> Result<f64> {
-    let bytes = proc::memory(monitor.pid(), "VmRSS:").ok_or_else(gone)?;
+fn resident_mib(pid: u32) -> Result<f64> {
+    let bytes = proc::memory(pid, "VmRSS:").ok_or_else(gone)?;
     Ok(bytes as f64 / f64::from(1 << 20))
 }
 
 fn gone() -> Error {
-    Error::new("outflow monitor is gone")
+    Error::new("what is measured is gone")
 }

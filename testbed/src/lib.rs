@@ -25,6 +25,7 @@
 pub mod artifacts;
 pub mod browser;
 mod bulk;
+pub mod burrow;
 pub mod certs;
 pub mod chaos;
 pub mod checker;
@@ -46,6 +47,7 @@ pub mod ports;
 pub mod proc;
 pub mod process;
 pub mod produce;
+pub mod prometheus;
 mod rt;
 pub mod soak;
 pub mod stub;
@@ -54,6 +56,7 @@ mod tool;
 pub mod transactions;
 
 pub use browser::{Browser, Page};
+pub use burrow::{Burrow, BurrowOptions};
 pub use checker::{Ids, Report, check_elasticsearch, check_hdfs};
 pub use cluster::{Cluster, ClusterOptions, exclusive, shared, together};
 pub use documents::{Document, Documents};

@@ -51,11 +51,16 @@ impl Rule {
     }
 }
 
+/// The file with the alert rules.
+pub fn rules_file() -> String {
+    file("deploy/prometheus/alerts.yaml")
+}
+
 /// The rules. (promtool reads the file as YAML; this reads the form that it has.)
 pub fn rules() -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut folded = false;
-    for line in file("deploy/prometheus/alerts.yaml").lines() {
+    for line in rules_file().lines() {
         let trimmed = line.trim();
         if let Some(name) = trimmed.strip_prefix("- alert: ") {
             let name = name.to_owned();
