@@ -49,7 +49,8 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index or the end of a pause.
+    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index, for Kafka or the end of
+    /// a pause.
     Waiting,
     /// Being drained before it is given back.
     Draining,
@@ -96,6 +97,8 @@ pub struct PartitionStatus {
     /// Whether it stands still for something that only a person can mend, rather than for its turn or for
     /// the end of an outage.
     pub needs_a_person: bool,
+    /// Whether it is read, and nothing has come of it for long though its log goes on: `reason` says more.
+    pub waits_for_kafka: bool,
     /// Next offset to read from Kafka.
     pub next: Option<i64>,
     /// Everything below is final: what may be committed.

@@ -7,6 +7,8 @@ mod assigned;
 mod commits;
 #[path = "kafka_source/dead_letters.rs"]
 mod dead_letters;
+#[path = "kafka_source/leader_epochs.rs"]
+mod leader_epochs;
 #[path = "kafka_source/member.rs"]
 mod member;
 #[path = "kafka_source/members.rs"]
@@ -17,7 +19,7 @@ mod positions;
 mod reader;
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use member::{Member, settings, until};
@@ -26,10 +28,12 @@ use outflow::error::Kind;
 use outflow::pipeline::source::{Broken, Source};
 use testbed::{Kafka, KafkaClient, KafkaOptions, Outgoing, Producer};
 
-/// One broker for this binary's tests, which take turns.
+/// One broker for this binary's tests: each has topics and groups of its own, and those that break the broker, or
+/// give it much to do, have it alone.
 struct Turn {
     kafka: &'static Kafka,
-    _alone: MutexGuard<'static, ()>,
+    alone: Option<RwLockWriteGuard<'static, ()>>,
+    _together: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl Turn {
@@ -67,18 +71,36 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let _ = self.kafka.heal();
+        if self.alone.is_some() {
+            let _ = self.kafka.heal();
+        }
     }
 }
 
-fn turn() -> Turn {
-    static ALONE: Mutex<()> = Mutex::new(());
+static TURN: RwLock<()> = RwLock::new(());
+
+fn broker() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let kafka = KAFKA.get_or_init(|| Kafka::start(&KafkaOptions::default()).expect("Kafka starts"));
+    KAFKA.get_or_init(|| Kafka::start(&KafkaOptions::default()).expect("Kafka starts"))
+}
+
+/// The broker, beside other tests.
+fn turn() -> Turn {
+    let together = TURN.read().unwrap_or_else(PoisonError::into_inner);
     Turn {
-        kafka,
-        _alone: alone,
+        kafka: broker(),
+        alone: None,
+        _together: Some(together),
+    }
+}
+
+/// The broker for this test alone, which may break it.
+fn alone() -> Turn {
+    let alone = TURN.write().unwrap_or_else(PoisonError::into_inner);
+    Turn {
+        kafka: broker(),
+        alone: Some(alone),
+        _together: None,
     }
 }
 
@@ -464,7 +486,7 @@ fn a_topic_that_does_not_exist_is_said_and_read_once_it_does() {
 
 #[test]
 fn closing_ends_in_time_though_the_broker_does_not_answer() {
-    let t = turn();
+    let t = alone();
     t.topic("frozen", 1);
     t.produce("frozen", 0, 0, 3);
     let mut m = t.member("frozen", "frozen");
@@ -489,7 +511,7 @@ fn closing_ends_in_time_though_the_broker_does_not_answer() {
 
 #[test]
 fn an_outage_is_waited_out_and_work_goes_on() {
-    let t = turn();
+    let t = alone();
     t.topic("outage", 2);
     t.produce("outage", 0, 0, 10);
     let mut m = t.member("outage", "outage");
@@ -507,7 +529,7 @@ fn an_outage_is_waited_out_and_work_goes_on() {
 
 #[test]
 fn a_thousand_partitions_start_in_one_go() {
-    let t = turn();
+    let t = alone();
     t.topic("wide", 1_000);
     (0..10).for_each(|p| t.produce("wide", p * 100, 0, 5));
     let began = std::time::Instant::now();

@@ -36,6 +36,7 @@ use super::membership::{self, Membership};
 use super::probe::Probe;
 use super::rebalance::Assignment;
 use super::standing::Standing;
+use super::standstill::Standstill;
 use super::topics::Topics;
 use super::verify::Verification;
 use crate::config::settings::{GroupProtocol, KafkaSettings};
@@ -85,6 +86,9 @@ pub struct KafkaSource {
     trouble: Option<(Error, Until)>,
     /// None once it is closed.
     standing: Option<Standing>,
+    standstill: Standstill,
+    /// The client has had nothing left to deliver, since that was last heeded.
+    was_drained: bool,
     /// The last thing that a broker's connection said, to explain that all are down.
     last_transport: String,
 }
@@ -196,6 +200,8 @@ impl KafkaSource {
             is_drained: false,
             trouble: None,
             standing,
+            standstill: Standstill::default(),
+            was_drained: false,
             last_transport: String::new(),
         })
     }
@@ -218,6 +224,11 @@ impl KafkaSource {
     /// Reads committed offsets back this often, instead of every few seconds: for tests.
     pub fn verify_every(&mut self, every: Duration) {
         self.verification.every(every);
+    }
+
+    /// Tells partitions that stand still after so long, instead of 10 s: for tests.
+    pub fn tell_standstills_after(&mut self, after: Duration) {
+        self.standstill.tell_after(after);
     }
 
     fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
@@ -284,6 +295,7 @@ impl Source for KafkaSource {
         self.collect_found();
         self.verify();
         self.pass_holes();
+        self.look_who_stands();
         self.hear_standing();
         events.extend(self.events.drain(..));
     }
@@ -348,6 +360,7 @@ impl Source for KafkaSource {
                 }
             });
         self.is_drained = taken == 0;
+        self.was_drained |= self.is_drained;
         for (index, code, text) in errors {
             match index {
                 Some(index) => {
@@ -398,7 +411,11 @@ impl Source for KafkaSource {
 
     fn remarks(&mut self) -> Remarks {
         let standing = self.standing.as_mut();
-        standing.map(Standing::remarks).unwrap_or_default()
+        let stands_at = |id: &TopicPartition| self.assignment.live_at(id).map(|(next, _)| next);
+        Remarks {
+            standing_still: self.standstill.told(stands_at),
+            ..standing.map(Standing::remarks).unwrap_or_default()
+        }
     }
 
     fn waker(&self) -> Waker {

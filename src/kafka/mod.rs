@@ -17,6 +17,7 @@
 //! | `membership` | who is in the group, asked for beside the loop |
 //! | `explain` | what that means, in words (pure) |
 //! | `standing` | how this member stands with its group, for people |
+//! | `standstill` | which partitions nothing comes of, though their logs go on, and why (pure) |
 //! | `file_lock` | a lock that one process of this machine has at a time |
 //! | `instance_lock` | an instance id is used by one process of this machine |
 //! | `lookup` | positions and log ends, asked for beside the loop |
@@ -52,6 +53,7 @@ mod probe;
 mod rebalance;
 pub mod scan;
 mod standing;
+mod standstill;
 mod topics;
 mod verify;
 pub mod watch;

@@ -126,6 +126,7 @@ impl Standing {
         Remarks {
             idle: self.idle.clone().or_else(unexplained),
             stood_still: std::mem::take(&mut self.stood_still),
+            ..Remarks::default()
         }
     }
 }

@@ -4,6 +4,7 @@
 //! seek: waiting is being stopped, going on is being started at an offset of the tracker's. (The client's own
 //! position can't be trusted after a pause; see docs/adr.)
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,13 +149,15 @@ pub struct Commit {
     pub metadata: String,
 }
 
-/// What a source remarks about its membership, for people and dashboards; decides nothing.
+/// What a source remarks about its membership and its partitions, for people and dashboards; decides nothing.
 #[derive(Debug, Default)]
 pub struct Remarks {
     /// Why the group has no partition for this worker.
     pub idle: Option<String>,
     /// How long rebalances have held up partitions that are read again, since last asked.
     pub stood_still: Vec<Duration>,
+    /// Partitions that are started and deliver nothing, for long, though their logs go on; and why.
+    pub standing_still: HashMap<TopicPartition, String>,
 }
 
 /// A consumer: one worker's own. Nothing here blocks longer than it says.

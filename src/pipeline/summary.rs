@@ -71,7 +71,7 @@ fn without_a_pause(
     }
 }
 
-/// How many partitions wait for their index, and the trouble of one of them (one that needs a person, if there is
+/// How many partitions wait for their index or for Kafka, and the trouble of one of them (one that needs a person, if there is
 /// one); and whether all do.
 fn held_up<'a>(partitions: impl Iterator<Item = &'a PartitionStatus>) -> Option<(String, bool)> {
     let (mut held_up, mut num, mut all) = (None::<&PartitionStatus>, 0, 0);

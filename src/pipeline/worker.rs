@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::metrics::SinkMetrics;
+use crate::offsets::TopicPartition;
 use crate::pipeline::control::{Action, Control, Rules};
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::mailbox::{Command, Mailbox};
@@ -258,15 +259,14 @@ impl Worker {
                 self.sink.observe_log_end(slot, log_end);
             }
         }
-        let partitions = self
-            .control
-            .snapshot(|partition| self.source.log_end(partition));
+        let remarks = self.source.remarks();
+        let log_end = |partition: &TopicPartition| self.source.log_end(partition);
+        let partitions = self.control.snapshot(log_end, &remarks.standing_still);
         let letters = self
             .dead_letters
             .as_ref()
             .and_then(|letters| letters.trouble());
         let rebalances = self.control.rebalances();
-        let remarks = self.source.remarks();
         for still in remarks.stood_still {
             self.metrics
                 .stood_still_seconds

@@ -1,6 +1,6 @@
 //! All three services together: for the tests of one process, for `testbed up`, and for the demo.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::{Value, json};
 
@@ -104,21 +104,47 @@ pub fn shared() -> &'static Cluster {
     }
 }
 
+/// Who has the shared cluster: one test alone, or some beside each other.
+static TURN: RwLock<()> = RwLock::new(());
+
 /// The shared cluster for one test alone. When the guard goes, the services are healed.
 pub struct Exclusive {
     cluster: &'static Cluster,
-    _alone: MutexGuard<'static, ()>,
+    _alone: RwLockWriteGuard<'static, ()>,
 }
 
-/// Waits for the turn of this test: every test that uses real services takes it, so that they run one
-/// after another whatever the number of test threads.
+/// Waits for the turn of this test: it has the services alone, whatever the number of test threads, and may break
+/// them.
 pub fn exclusive() -> Exclusive {
-    static ALONE: Mutex<()> = Mutex::new(());
     // A test that failed with the lock in its hands doesn't spoil the next ones: Drop has healed.
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let alone = TURN.write().unwrap_or_else(PoisonError::into_inner);
     Exclusive {
         cluster: shared(),
         _alone: alone,
+    }
+}
+
+/// The shared cluster for a test beside others, as many as there are test threads.
+pub struct Together {
+    cluster: &'static Cluster,
+    _beside: RwLockReadGuard<'static, ()>,
+}
+
+/// Waits until nobody has the services alone. For a test that leaves them as they are, and minds nothing but topics,
+/// groups, indices and folders of its own.
+pub fn together() -> Together {
+    let beside = TURN.read().unwrap_or_else(PoisonError::into_inner);
+    Together {
+        cluster: shared(),
+        _beside: beside,
+    }
+}
+
+impl std::ops::Deref for Together {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.cluster
     }
 }
 

@@ -58,7 +58,7 @@ pub mod transactions;
 pub use browser::{Browser, Page};
 pub use burrow::{Burrow, BurrowOptions};
 pub use checker::{Ids, Report, check_elasticsearch, check_hdfs};
-pub use cluster::{Cluster, ClusterOptions, exclusive, shared};
+pub use cluster::{Cluster, ClusterOptions, exclusive, shared, together};
 pub use documents::{Document, Documents};
 pub use elasticsearch::{Elasticsearch, ElasticsearchOptions};
 pub use error::{Error, Result};

@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::{Value, json};
 use testbed::guard::TestDir;
-use testbed::{Outflow, exclusive};
+use testbed::{Outflow, together};
 
 use super::support::{PATIENCE, Stage, stop_cleanly};
 
@@ -137,7 +137,7 @@ fn no_group(stage: &Stage<'_>, sink: &str) {
 
 #[test]
 fn elasticsearch_loses_and_doubles_nothing_though_killed_and_without_a_group() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "fixed-es", 4);
     let fixed = Fixed::new(&stage, "elasticsearch");
     let config = fixed.config("0-3", 2);
@@ -165,7 +165,7 @@ fn elasticsearch_loses_and_doubles_nothing_though_killed_and_without_a_group() {
 
 #[test]
 fn hdfs_has_each_record_once_though_killed_and_without_a_group() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "fixed-hdfs", 4);
     let fixed = Fixed::new(&stage, "hdfs");
     let config = fixed.config("0-3", 2);
@@ -187,7 +187,7 @@ fn hdfs_has_each_record_once_though_killed_and_without_a_group() {
 
 #[test]
 fn a_second_process_waits_for_the_positions_and_says_who_has_them() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "fixed-lock", 2);
     let fixed = Fixed::new(&stage, "elasticsearch");
     // One worker more than partitions: idle, and no reason not to be ready.
@@ -227,7 +227,7 @@ fn a_second_process_waits_for_the_positions_and_says_who_has_them() {
 
 #[test]
 fn a_second_process_on_hdfs_stops_the_first_for_good_and_a_person_gives_it_back() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "fixed-fence", 1);
     let fixed = Fixed::new(&stage, "hdfs");
     let config = fixed.config("0", 1);
@@ -264,7 +264,7 @@ fn a_second_process_on_hdfs_stops_the_first_for_good_and_a_person_gives_it_back(
 
 #[test]
 fn check_says_which_partitions_arent_there_and_where_the_others_stand() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "fixed-check", 2);
     let fixed = Fixed::new(&stage, "elasticsearch");
     let config = fixed.config("0-1", 1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use testbed::guard::wait_until;
-use testbed::{Generator, Outgoing, Producer, exclusive};
+use testbed::{Generator, Outgoing, Producer, together};
 
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
@@ -38,7 +38,7 @@ fn bad_values() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn bad_records_are_dead_lettered_by_both_sinks_and_their_neighbours_arrive() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "bad-input", 2);
     let producer = Producer::new(&cluster.kafka.bootstrap()).unwrap();
     let mut generator = Generator::new(&stage.topic, 11).keys(10);
@@ -96,7 +96,7 @@ fn bad_records_are_dead_lettered_by_both_sinks_and_their_neighbours_arrive() {
 
 #[test]
 fn a_mapping_error_gets_its_dead_letter_with_elasticsearchs_own_words() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "mapping", 1);
     let outflow = stage.run(Sinks::Elasticsearch);
     let mut ledger = stage.produce(50, 12);
@@ -123,7 +123,7 @@ fn a_mapping_error_gets_its_dead_letter_with_elasticsearchs_own_words() {
 
 #[test]
 fn ten_megabytes_in_one_record_arrive_in_both_sinks() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::with_large_records(&cluster, "large");
     let large = stage.topic.clone();
     let properties = [("message.max.bytes", "20000000")];
@@ -143,7 +143,7 @@ fn ten_megabytes_in_one_record_arrive_in_both_sinks() {
 
 #[test]
 fn a_topic_that_does_not_exist_yet_is_named_waited_for_and_read_from_its_beginning() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::without_topic(&cluster, "later");
     let outflow = stage.start(Sinks::Both);
     wait_until("readiness names the missing topic", PATIENCE, || {

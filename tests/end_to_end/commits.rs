@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testbed::{Outflow, exclusive};
+use testbed::{Outflow, together};
 
 use super::support::{Sinks, Stage, stop_cleanly};
 
@@ -38,7 +38,7 @@ fn assert_nothing_amiss(outflow: &Outflow) {
 
 #[test]
 fn every_mode_brings_each_record_to_elasticsearch_once() {
-    let cluster = exclusive();
+    let cluster = together();
     for mode in ["batch", "record", "async"] {
         let stage = Stage::new(&cluster, &format!("commits-{mode}"), 3);
         let mut ledger = stage.produce(300, 31);
@@ -56,7 +56,7 @@ fn every_mode_brings_each_record_to_elasticsearch_once() {
 
 #[test]
 fn batch_and_async_bring_each_record_to_hdfs_once() {
-    let cluster = exclusive();
+    let cluster = together();
     for mode in ["batch", "async"] {
         let stage = Stage::new(&cluster, &format!("commits-hdfs-{mode}"), 3);
         let mut ledger = stage.produce(2_000, 33);
@@ -73,7 +73,7 @@ fn batch_and_async_bring_each_record_to_hdfs_once() {
 
 #[test]
 fn after_a_kill_no_more_is_written_again_than_was_in_flight() {
-    let cluster = exclusive();
+    let cluster = together();
     for mode in ["batch", "record"] {
         let stage = Stage::new(&cluster, &format!("commits-kill-{mode}"), 3);
         let load = stage.load(40, 35);

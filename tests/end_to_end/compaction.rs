@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use testbed::exclusive;
 use testbed::guard::wait_until;
 use testbed::ledger::ledger_of_topic;
+use testbed::together;
 
 use super::support::{Sinks, Stage, stop_cleanly};
 
@@ -43,7 +43,7 @@ pub fn compact(stage: &Stage<'_>, produced: usize) -> usize {
 
 #[test]
 fn a_compacted_topic_arrives_as_it_stands_holes_and_all() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::with_topic(&cluster, "compacted", 2, &COMPACTED);
     let kafka = cluster.kafka.client();
     let produced = stage.produce(2_000, 40).len();

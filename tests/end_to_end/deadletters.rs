@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use testbed::guard::wait_until;
-use testbed::{Entry, Ids, Ledger, Outgoing, Producer, check_elasticsearch, check_hdfs, exclusive};
+use testbed::{Entry, Ids, Ledger, Outgoing, Producer, check_elasticsearch, check_hdfs, together};
 
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
@@ -93,7 +93,7 @@ fn write_letters(stage: &Stage<'_>, sink: &str, ledger: &Ledger) {
 
 #[test]
 fn what_a_mapping_refused_is_replayed_once_it_is_mended() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "letters", 1);
     let config = stage.elasticsearch_config();
     let config = config.to_str().unwrap();
@@ -193,7 +193,7 @@ fn what_a_mapping_refused_is_replayed_once_it_is_mended() {
 
 #[test]
 fn a_newer_document_of_the_same_key_is_not_overwritten_by_a_replay() {
-    let cluster = exclusive();
+    let cluster = together();
     let mut stage = Stage::new(&cluster, "letters-keyed", 1);
     stage.elasticsearch_more = "id = \"key\"\n".into();
     let config = stage.elasticsearch_config();
@@ -222,10 +222,19 @@ fn replay_with_kills(stage: &Stage<'_>, args: &[&str], num_written: &dyn Fn() ->
     let args = [&["deadletters", "replay", "--yes"], args].concat();
     let binary = env!("CARGO_BIN_EXE_outflow");
     for kills in 0.. {
-        let before = num_written();
         let log = stage.dir().join(format!("replay-{kills}.log"));
         let replay = testbed::Outflow::spawn(binary, &args, &[], log).unwrap();
         let mut ended = None;
+        // It says its plan before it writes: by then what the one before had sent has arrived.
+        wait_until("the replay says its plan, or ends", PATIENCE, || {
+            let plans = replay.log().contains("dead letters of");
+            match plans || replay.exit_code().is_some() {
+                true => Ok(()),
+                false => Err(replay.log()),
+            }
+        })
+        .unwrap();
+        let before = num_written();
         wait_until("the replay writes, or ends", PATIENCE, || {
             ended = replay.exit_code();
             match ended.is_some() || (kills < 3 && num_written() > before) {
@@ -253,7 +262,7 @@ fn replay_with_kills(stage: &Stage<'_>, args: &[&str], num_written: &dyn Fn() ->
 
 #[test]
 fn replays_that_are_killed_and_repeated_double_nothing_in_either_sink() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "letters-killed", 2);
     let ledger = stage.produce(400, 22);
     let (es, hdfs) = (stage.elasticsearch_config(), stage.hdfs_config(""));
@@ -291,7 +300,7 @@ fn replays_that_are_killed_and_repeated_double_nothing_in_either_sink() {
 
 #[test]
 fn letters_are_replayed_into_hdfs_one_by_one_beside_the_running_sink() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "letters-hdfs", 1);
     let config = stage.hdfs_config("");
     let config = config.to_str().unwrap();
@@ -409,7 +418,7 @@ fn undo_publishing(stage: &Stage<'_>) -> String {
 
 #[test]
 fn what_a_killed_replay_has_committed_and_not_published_the_next_one_publishes() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "letters-half", 1);
     let config = stage.hdfs_config("");
     let config = config.to_str().unwrap();
@@ -428,7 +437,7 @@ fn what_a_killed_replay_has_committed_and_not_published_the_next_one_publishes()
 
 #[test]
 fn a_sink_that_keeps_no_dead_letters_says_so() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "letters-none", 1);
     let config = stage.elasticsearch_config();
     let text = std::fs::read_to_string(&config).unwrap();

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use serde_json::Value;
-use testbed::exclusive;
 use testbed::guard::wait_until;
+use testbed::together;
 
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
@@ -49,7 +49,7 @@ fn wait_empty(config: &str) {
 
 #[test]
 fn what_describe_says_is_what_kafka_and_hdfs_say() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "describes", 3);
     let kafka = cluster.kafka.client();
     let (es, hdfs) = (stage.elasticsearch_config(), stage.hdfs_config(""));
@@ -116,7 +116,7 @@ fn what_describe_says_is_what_kafka_and_hdfs_say() {
 
 #[test]
 fn a_reset_is_refused_while_somebody_reads_and_makes_no_more_documents() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "resets-es", 2);
     let config = stage.elasticsearch_config();
     let config = config.to_str().unwrap();
@@ -165,7 +165,7 @@ fn a_reset_is_refused_while_somebody_reads_and_makes_no_more_documents() {
 
 #[test]
 fn hdfs_goes_back_and_doubles_nothing_and_forward_and_skips_what_was_said() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "resets-hdfs", 2);
     let config = stage.hdfs_config("");
     let config = config.to_str().unwrap();
@@ -218,7 +218,7 @@ fn hdfs_goes_back_and_doubles_nothing_and_forward_and_skips_what_was_said() {
 
 #[test]
 fn a_log_of_a_topic_that_was_created_again_is_adopted_and_its_files_stay() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "adopts-topic", 1);
     let config = stage.hdfs_config("");
     let config = config.to_str().unwrap();
@@ -260,7 +260,7 @@ fn a_log_of_a_topic_that_was_created_again_is_adopted_and_its_files_stay() {
 
 #[test]
 fn a_renamed_group_adopts_the_logs_and_goes_on_where_they_end() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "adopts-group", 2);
     let mut ledger = stage.produce(600, 9);
     let process = stage.run(Sinks::Hdfs);
@@ -292,7 +292,7 @@ fn a_renamed_group_adopts_the_logs_and_goes_on_where_they_end() {
 
 #[test]
 fn a_static_member_that_leaves_for_good_gives_its_partitions_away() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "leaves", 4);
     let path = stage.elasticsearch_config();
     let text = std::fs::read_to_string(&path).unwrap();
@@ -349,7 +349,7 @@ fn a_static_member_that_leaves_for_good_gives_its_partitions_away() {
 
 #[test]
 fn under_the_consumer_protocol_a_static_member_that_leaves_gives_its_partitions_away() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "leaves-848", 4);
     let path = stage.elasticsearch_config();
     let text = std::fs::read_to_string(&path).unwrap();
@@ -391,7 +391,7 @@ fn under_the_consumer_protocol_a_static_member_that_leaves_gives_its_partitions_
 
 #[test]
 fn fixed_partitions_are_described_and_moved_where_their_positions_are_kept() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "fixed-group", 3);
     let state = tempfile::tempdir().unwrap();
     let assigned = |path: std::path::PathBuf| {

@@ -69,6 +69,7 @@ fn wait_for_verdict(outflow: &Outflow, verdict: &str) {
 
 #[test]
 fn what_lag_says_is_what_kafkas_own_tool_says() {
+    // What is said of all groups must be said of this one.
     let cluster = exclusive();
     let stage = Stage::new(&cluster, "lags", 3);
     let (config, group) = (stage.elasticsearch_config(), stage.group("elasticsearch"));

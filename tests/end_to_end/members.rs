@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use testbed::guard::wait_until;
-use testbed::{Outflow, exclusive};
+use testbed::{Outflow, together};
 
 use super::rebalances::wait_for_partitions;
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
@@ -49,7 +49,7 @@ fn wait_for_line(outflow: &Outflow, words: &[&str]) {
 
 #[test]
 fn after_sigterm_the_others_have_the_partitions_before_a_session_ends() {
-    let cluster = exclusive();
+    let cluster = together();
     for assignor in ["cooperative-sticky", "range"] {
         let stage = Stage::new(&cluster, "leaves", 6);
         let variables = [LONG_SESSION, (ASSIGNOR, assignor)];
@@ -73,7 +73,7 @@ fn after_sigterm_the_others_have_the_partitions_before_a_session_ends() {
 
 #[test]
 fn eager_members_that_are_killed_lose_nothing_and_double_nothing() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "eager-kills", 6);
     // Partitions of HDFS take turns, too.
     let variables = [
@@ -106,7 +106,7 @@ fn eager_members_that_are_killed_lose_nothing_and_double_nothing() {
 
 #[test]
 fn a_fenced_worker_stays_out_and_the_process_goes_on_with_its_other_sink() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "fenced", 2);
     let elsewhere = tempfile::tempdir().unwrap();
     let elsewhere = elsewhere.path().to_str().unwrap();
@@ -142,7 +142,7 @@ fn a_fenced_worker_stays_out_and_the_process_goes_on_with_its_other_sink() {
 
 #[test]
 fn a_second_process_with_the_same_instance_id_waits_for_the_first_to_end() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "twice", 2);
     let locks = tempfile::tempdir().unwrap();
     let locks = locks.path().to_str().unwrap();

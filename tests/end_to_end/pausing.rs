@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::guard::wait_until;
-use testbed::{Outflow, exclusive};
+use testbed::{Outflow, together};
 
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
@@ -34,7 +34,7 @@ fn rebalances(outflow: &Outflow) -> f64 {
 
 #[test]
 fn a_paused_sink_keeps_its_partitions_and_goes_on_where_it_was() {
-    let cluster = exclusive();
+    let cluster = together();
     let mut stage = Stage::new(&cluster, "pausing", 3);
     stage.properties =
         "\"max.poll.interval.ms\" = \"10500\"\n\"heartbeat.interval.ms\" = \"1000\"".into();
@@ -126,7 +126,7 @@ fn a_paused_sink_keeps_its_partitions_and_goes_on_where_it_was() {
 
 #[test]
 fn what_was_in_flight_is_committed_and_partitions_of_a_rebalance_come_paused() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "pausing-hdfs", 4);
     let (first, second) = (stage.run(Sinks::Hdfs), stage.run(Sinks::Hdfs));
     let num_held = |outflow: &Outflow| {

@@ -1,8 +1,8 @@
 //! Partitions that move while records are in flight.
 
 use testbed::Outflow;
-use testbed::exclusive;
 use testbed::guard::wait_until;
+use testbed::together;
 
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
@@ -33,7 +33,7 @@ pub fn wait_for_partitions(outflow: &Outflow, sink: &str, wanted: impl Fn(usize)
 
 #[test]
 fn a_second_instance_that_joins_and_leaves_costs_nothing_and_doubles_nothing() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "joins", 6);
     let first = stage.run(Sinks::Both);
     let load = stage.load(1_500, 6);

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use testbed::guard::wait_until;
-use testbed::{Generator, TransactionalProducer, exclusive};
+use testbed::{Generator, TransactionalProducer, together};
 
 use super::support::{PATIENCE, Sinks, Stage, stop_cleanly};
 
 #[test]
 fn aborted_records_never_stand_in_a_sink_and_the_lag_goes_to_zero_behind_the_markers() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "transactions", 3);
     let outflow = stage.run(Sinks::Both);
     let bootstrap = cluster.kafka.bootstrap();
@@ -47,7 +47,7 @@ fn aborted_records_never_stand_in_a_sink_and_the_lag_goes_to_zero_behind_the_mar
 
 #[test]
 fn a_transaction_that_hangs_holds_records_back_until_the_broker_aborts_it() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "hanging", 1);
     let bootstrap = cluster.kafka.bootstrap();
     let hangs = Duration::from_secs(8);
@@ -75,7 +75,7 @@ fn a_transaction_that_hangs_holds_records_back_until_the_broker_aborts_it() {
 
 #[test]
 fn read_uncommitted_is_passed_on_and_delivers_what_was_aborted() {
-    let cluster = exclusive();
+    let cluster = together();
     let mut stage = Stage::new(&cluster, "uncommitted", 2);
     stage.properties = "\"isolation.level\" = \"read_uncommitted\"".into();
     let bootstrap = cluster.kafka.bootstrap();

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use testbed::{Generator, Outgoing, Producer, TransactionalProducer, exclusive};
+use testbed::{Generator, Outgoing, Producer, TransactionalProducer, together};
 
 use super::compaction::{COMPACTED, compact};
 use super::support::{Stage, stop_cleanly};
@@ -94,7 +94,7 @@ fn span(path: &str) -> (i64, i64, i64) {
 
 #[test]
 fn what_is_there_is_judged_clean_and_what_is_broken_is_named() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "verifies", 2);
     let (es, hdfs) = (stage.elasticsearch_config(), stage.hdfs_config(""));
     let (es, hdfs) = (es.to_str().unwrap(), hdfs.to_str().unwrap());
@@ -319,7 +319,7 @@ fn break_hdfs(stage: &Stage<'_>, config: &str) {
 
 #[test]
 fn folders_by_time_and_compressed_files_are_judged_line_by_line() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "verifies-hours", 1);
     let config = stage.hdfs_config("[hdfs.partition]\nby = \"hourly\"\nzone = \"Europe/Berlin\"\n");
     let config = config.to_str().unwrap();
@@ -373,7 +373,7 @@ fn folders_by_time_and_compressed_files_are_judged_line_by_line() {
 
 #[test]
 fn dates_in_index_names_and_ids_that_elasticsearch_chose_are_told_apart() {
-    let cluster = exclusive();
+    let cluster = together();
     let stage = Stage::new(&cluster, "verifies-names", 2);
     let dated = stage.elasticsearch_config();
     let text = std::fs::read_to_string(&dated).unwrap();
@@ -443,7 +443,7 @@ fn dates_in_index_names_and_ids_that_elasticsearch_chose_are_told_apart() {
 
 #[test]
 fn a_compacted_topic_with_keyed_documents_is_clean_though_kafka_has_forgotten() {
-    let cluster = exclusive();
+    let cluster = together();
     let mut stage = Stage::with_topic(&cluster, "verifies-keys", 1, &COMPACTED);
     stage.elasticsearch_more = "id = \"key\"\ntombstones = \"delete\"\n".into();
     let (es, hdfs) = (stage.elasticsearch_config(), stage.hdfs_config(""));

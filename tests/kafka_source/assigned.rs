@@ -18,7 +18,7 @@ use super::{Turn, range, turn};
 
 const SINK: &str = "test";
 
-fn fixed(t: &Turn, topic: &str, partitions: &[i32]) -> KafkaSettings {
+pub fn fixed(t: &Turn, topic: &str, partitions: &[i32]) -> KafkaSettings {
     let mut settings = settings(&t.kafka.bootstrap(), topic, &format!("{topic}-group"));
     let fixed = |p: &i32| TopicPartition::new(topic, *p);
     settings.subscription = Subscription::Assigned(partitions.iter().map(fixed).collect());
@@ -26,7 +26,7 @@ fn fixed(t: &Turn, topic: &str, partitions: &[i32]) -> KafkaSettings {
 }
 
 /// The store; a consumer that was just dropped may hold it a moment longer.
-fn stored(dir: &Path) -> Keeper {
+pub fn stored(dir: &Path) -> Keeper {
     let until = Instant::now() + Duration::from_secs(20);
     while holder(dir, SINK) != Ok(None) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));

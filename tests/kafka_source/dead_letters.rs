@@ -9,7 +9,7 @@ use outflow::pipeline::dead_letter::{DeadLetters, Delivery, Letter};
 use outflow::sinks::{Rejection, Slot, Waker};
 use testbed::{Outgoing, Producer};
 
-use super::{Turn, settings, turn};
+use super::{Turn, alone, settings, turn};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -207,7 +207,7 @@ fn a_record_that_is_too_large_for_the_dead_letter_topic_is_said() {
 
 #[test]
 fn an_outage_is_waited_out_by_dead_letters() {
-    let t = turn();
+    let t = alone();
     t.topic("dark", 1);
     t.topic("dark-dead", 1);
     t.produce("dark", 0, 0, 10);

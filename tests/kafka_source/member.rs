@@ -70,6 +70,7 @@ pub struct Member {
     /// What it remarked.
     pub idle: Option<String>,
     pub stood_still: Vec<Duration>,
+    pub standing_still: HashMap<TopicPartition, String>,
     pub seen: Vec<Seen>,
     /// Next offsets to commit, of what is held.
     next: BTreeMap<i32, (i64, i32)>,
@@ -111,6 +112,7 @@ impl Member {
             may_end: false,
             idle: None,
             stood_still: Vec::new(),
+            standing_still: HashMap::new(),
             seen: Vec::new(),
             next: BTreeMap::new(),
             leaving: None,
@@ -177,6 +179,7 @@ impl Member {
         let remarks = self.source.remarks();
         self.idle = remarks.idle;
         self.stood_still.extend(remarks.stood_still);
+        self.standing_still = remarks.standing_still;
         let (seen, next) = (&mut self.seen, &mut self.next);
         self.source
             .take(2_048, Duration::from_millis(5), &mut |record| {
@@ -292,10 +295,12 @@ pub fn until(
                 .iter()
                 .map(|m| {
                     format!(
-                        "{:?} {:?} {:?} seen {}",
+                        "{:?} lost {} times {:?} {:?} {:?} seen {}",
                         m.assigned,
+                        m.num_lost,
                         m.troubles,
                         m.broken,
+                        m.standing_still,
                         m.seen.len()
                     )
                 })

@@ -10,7 +10,7 @@ use outflow::pipeline::source::Source as _;
 use testbed::guard::TestDir;
 
 use super::member::{Member, settings, until};
-use super::{range, turn};
+use super::{alone, range, turn};
 
 /// Long enough that a test which waits for it fails.
 const LONG_SESSION: &str = "120000";
@@ -352,7 +352,7 @@ fn a_member_too_many_is_idle_and_knows_why_and_what_stood_still_is_told() {
 
 #[test]
 fn a_broker_that_freezes_while_the_group_is_asked_about_and_comes_back_ends_nobody() {
-    let t = turn();
+    let t = alone();
     t.topic("asked", 2);
     let settings = settings(&t.kafka.bootstrap(), "asked", "asked");
     let settings = with(settings, Assignor::CooperativeSticky, LONG_SESSION);

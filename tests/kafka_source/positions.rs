@@ -1,4 +1,4 @@
-//! Which topics a pattern means, where reading begins, and what happens to offsets that are lost.
+//! Which topics a pattern means, and where reading begins.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,14 +8,11 @@ use outflow::config::settings::{
 };
 use outflow::error::Kind;
 use outflow::offsets::{Note, TopicPartition};
-use outflow::pipeline::source::{Broken, Commit, Source};
-use outflow::sinks::Slot;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use testbed::{Kafka, KafkaOptions, Outgoing, Producer};
+use outflow::pipeline::source::{Commit, Source};
+use testbed::{Outgoing, Producer};
 
 use super::member::{Member, settings};
-use super::reader::{PATIENCE, Reader, until};
+use super::reader::{Reader, until};
 use super::{Turn, range, turn};
 
 fn regex(text: &str) -> regex::Regex {
@@ -46,7 +43,13 @@ fn produce_now(t: &Turn, topic: &str, num: usize) {
     produce_at(&t.kafka.bootstrap(), topic, 0, num, None);
 }
 
-fn produce_at(bootstrap: &str, topic: &str, partition: i32, num: usize, timestamp: Option<i64>) {
+pub fn produce_at(
+    bootstrap: &str,
+    topic: &str,
+    partition: i32,
+    num: usize,
+    timestamp: Option<i64>,
+) {
     let producer = Producer::new(bootstrap).expect("a producer");
     for n in 0..num {
         let record = Outgoing {
@@ -376,71 +379,4 @@ fn check_connect_lists_what_a_pattern_matches() {
     let out = check("nothing-.*");
     let line = "warning: topics matching \"nothing-.*\": there is none yet";
     assert!(out.contains(line), "{line} isn't in\n{out}");
-}
-
-/// The leader of a partition that brokers 2 and 3 have, and nobody else: broker 1 is the controller.
-fn a_partition_of_two(bootstrap: &str, topic: &str) -> (i32, i32) {
-    let client: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("a client");
-    let metadata = client
-        .fetch_metadata(Some(topic), PATIENCE)
-        .expect("metadata");
-    let partitions = metadata.topics()[0].partitions();
-    let of_two = |replicas: &[i32]| matches!(replicas, [2, 3] | [3, 2]);
-    let found = partitions.iter().find(|p| of_two(p.replicas()));
-    let found = found.expect("a partition on brokers 2 and 3");
-    (found.id(), found.leader())
-}
-
-#[test]
-fn an_unclean_election_is_told_with_the_offset_where_the_logs_part() {
-    let options = KafkaOptions {
-        num_brokers: 3,
-        properties: vec![("default.replication.factor".into(), "2".into())],
-        ..KafkaOptions::default()
-    };
-    let kafka = Kafka::start(&options).expect("Kafka starts");
-    let (bootstrap, topic) = (kafka.bootstrap(), "unclean");
-    let config = [("unclean.leader.election.enable", "true")];
-    kafka
-        .client()
-        .create_topic(topic, 8, &config)
-        .expect("a topic");
-    let (p, leader) = a_partition_of_two(&bootstrap, topic);
-    let node = |id: i32| &kafka.nodes()[id as usize - 1];
-    let follower = 5 - leader;
-    produce_at(&bootstrap, topic, p, 100, None);
-    let mut m = Member::join(&settings(&bootstrap, topic, "unclean"));
-    m.starts = false;
-    m.until("located", |m| m.located.len() == 8);
-    m.start(p, 0);
-    m.until("read", |m| m.offsets(p).len() == 100);
-
-    // The follower misses the last 20, and then the only broker that has them dies.
-    node(follower).stop().expect("stopped");
-    produce_at(&bootstrap, topic, p, 20, None);
-    m.until("read on", |m| m.offsets(p).len() == 120);
-    let epoch = m.seen.last().expect("records").leader_epoch;
-    m.stop(p);
-    node(leader).kill().expect("killed");
-    node(follower).launch().expect("launched");
-    node(follower).wait_ready().expect("ready");
-    // Filled again beyond what was read: only the leader's epoch can tell.
-    produce_at(&bootstrap, topic, p, 50, None);
-
-    let slot = Slot(p as usize);
-    m.source.start(slot, &m.id(p), 120, epoch);
-    m.until("it is told", |m| !m.broken.is_empty());
-    let (_, why) = &m.broken[0];
-    assert!(
-        matches!(why, Broken::Truncated { at: Some(100), .. }),
-        "{why:?}"
-    );
-    m.source.stop(&[m.id(p)]);
-    m.seen.clear();
-    m.start(p, 100);
-    m.until("what came instead is read", |m| m.offsets(p).len() == 50);
-    assert_eq!(m.offsets(p), range(100, 150));
 }

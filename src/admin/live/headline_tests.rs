@@ -241,3 +241,19 @@ fn partitions_that_wait_for_their_index_are_no_falling_behind() {
     let text = "es needs you: 2 of 9 partitions wait: the index is read only.";
     assert_eq!(told(&[sink]), (Level::Bad, text.to_owned()));
 }
+
+#[test]
+fn partitions_that_nothing_comes_of_wait_for_kafka_and_not_for_the_sinks_server() {
+    let mut sink = stuck("es");
+    sink.state = "waiting".into();
+    sink.reason = Some("2 of 2 partitions wait: events[3]: nothing has come".into());
+    for partition in &mut sink.workers[0].partitions {
+        partition.state = PartitionState::Waiting;
+        partition.waits_for_kafka = true;
+    }
+    let word = SinkSummary::of(&sink, SURE, None).word;
+    assert_eq!(word, "Waiting for Kafka");
+    sink.workers[0].partitions[0].waits_for_kafka = false;
+    let word = SinkSummary::of(&sink, SURE, None).word;
+    assert_eq!(word, "Waiting for Elasticsearch", "not all do");
+}

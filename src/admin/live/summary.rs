@@ -137,6 +137,9 @@ fn standing(status: &SinkStatus, known: Known) -> (Level, String, Option<String>
         "waiting" if needs_kafka() => (Level::Bad, "Needs you".to_owned()),
         "waiting" if has_no_kafka() => (Level::Waiting, "Waiting for Kafka".to_owned()),
         "waiting" if needs_a_person(status) => (Level::Bad, "Needs you".to_owned()),
+        "waiting" if partitions(status).all(|p| p.waits_for_kafka) => {
+            (Level::Waiting, "Waiting for Kafka".to_owned())
+        }
         "waiting" => (Level::Waiting, format!("Waiting for {server}")),
         "fenced" => (Level::Bad, "Stays out".to_owned()),
         "restarting" => (Level::Waiting, "Restarting".to_owned()),
@@ -174,7 +177,7 @@ fn partitions(status: &SinkStatus) -> impl Iterator<Item = &PartitionStatus> {
     status.workers.iter().flat_map(|worker| &worker.partitions)
 }
 
-/// It waits for something of the sink's, which its reason names, and not for its turn.
+/// It waits for something of the sink's or of Kafka's, which its reason names, and not for its turn.
 fn is_held_up(partition: &PartitionStatus) -> bool {
     partition.state == PartitionState::Waiting && partition.reason.is_some()
 }

@@ -131,8 +131,8 @@ impl KafkaSource {
             }
             return;
         }
-        let is_known = |entry: &Entry| entry.leader_epoch >= 0 && entry.offset > 0;
-        let known = entries.into_iter().filter(is_known);
+        self.standstill.starts(&entries);
+        let known = entries.into_iter().filter(Entry::is_compared);
         self.to_compare.extend(known.map(|entry| entry.partition));
         self.compare(consumer);
     }

@@ -14,6 +14,7 @@ use super::super::standing::{Said, Standing};
 use super::super::verify::Mismatch;
 use super::KafkaSource;
 use super::callbacks::{Context, Note};
+use crate::clock::unix_ms;
 use crate::error::Error;
 use crate::offsets::TopicPartition;
 use crate::pipeline::source::{Broken, Source as _, SourceEvent};
@@ -81,6 +82,23 @@ impl KafkaSource {
         let stand = self.assignment.live().filter(goes_on);
         let stand = stand.map(|(id, next)| (id.clone(), next)).collect();
         self.probe.look(stand, now);
+    }
+
+    /// Which partitions nothing comes of though their logs go on: looked at only where the client had nothing left to
+    /// deliver, so that what isn't taken (a pause, a sink that is away) is no standstill.
+    pub(super) fn look_who_stands(&mut self) {
+        let now = Instant::now();
+        if !self.was_drained || !self.standstill.is_due(now) {
+            return;
+        }
+        self.was_drained = false;
+        let live = self.assignment.live();
+        let behind = live.filter_map(|(id, next)| {
+            let log_end = self.log_end(id).filter(|log_end| *log_end > next)?;
+            Some((id.clone(), next, log_end))
+        });
+        let behind: Vec<_> = behind.collect();
+        self.standstill.look(behind.into_iter(), now, unix_ms());
     }
 
     pub(super) fn hear_standing(&mut self) {

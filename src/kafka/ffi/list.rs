@@ -37,6 +37,11 @@ impl Entry {
             error: None,
         }
     }
+
+    /// Whether the leader can tell of the log up to here whether it is the one that was read.
+    pub fn is_compared(&self) -> bool {
+        self.leader_epoch >= 0 && self.offset > 0
+    }
 }
 
 /// The native list of `entries`. Topics with a NUL in them, which Kafka doesn't have, are left out.

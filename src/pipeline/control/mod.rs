@@ -16,7 +16,7 @@ mod rebalance;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -412,16 +412,18 @@ impl Control {
         self.rebalances
     }
 
-    /// Every partition as observers see it; `log_end` tells what the client last saw.
+    /// Every partition as observers see it; `log_end` tells what the client last saw, `standing_still` what it
+    /// delivers nothing of, and why.
     pub fn snapshot(
         &self,
         log_end: impl Fn(&TopicPartition) -> Option<i64>,
+        standing_still: &HashMap<TopicPartition, String>,
     ) -> Vec<PartitionStatus> {
-        self.slots
-            .iter()
-            .flatten()
-            .map(|partition| self.shown(partition.snapshot(&log_end)))
-            .collect()
+        let shown = |partition: &Partition| {
+            let still = standing_still.get(&partition.id);
+            self.shown(partition.snapshot(&log_end), still)
+        };
+        self.slots.iter().flatten().map(shown).collect()
     }
 
     /// The slots that are running, for telling sinks the log ends.

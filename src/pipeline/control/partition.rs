@@ -186,6 +186,7 @@ impl Partition {
             state: self.shown(),
             reason: self.reason.as_ref().map(ToString::to_string),
             needs_a_person: self.needs_a_person(),
+            waits_for_kafka: false,
             next: self.tracker.as_ref().map(Tracker::next),
             acked,
             committed: self.committed,

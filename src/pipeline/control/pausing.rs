@@ -17,11 +17,23 @@ impl Control {
         }
     }
 
-    /// A partition as observers are to see it: while the sink is paused none is being read.
-    pub(super) fn shown(&self, mut status: PartitionStatus) -> PartitionStatus {
-        if self.is_paused && status.state == PartitionState::Running {
+    /// A partition as observers are to see it: while the sink is paused none is being read, and one that is read but
+    /// that nothing comes of waits for Kafka.
+    pub(super) fn shown(
+        &self,
+        mut status: PartitionStatus,
+        still: Option<&String>,
+    ) -> PartitionStatus {
+        if status.state != PartitionState::Running {
+            return status;
+        }
+        if self.is_paused {
             status.state = PartitionState::Waiting;
             status.reason.get_or_insert_with(|| PAUSED.to_owned());
+        } else if let Some(why) = still {
+            status.state = PartitionState::Waiting;
+            status.reason = Some(why.clone());
+            status.waits_for_kafka = true;
         }
         status
     }

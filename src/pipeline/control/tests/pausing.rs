@@ -1,5 +1,7 @@
 //! A pause by request: nothing is taken, all else goes on.
 
+use std::collections::HashMap;
+
 use super::script::*;
 use crate::config::settings::CommitMode;
 use crate::pipeline::control::PAUSED;
@@ -83,4 +85,21 @@ fn partitions_say_why_nothing_is_read() {
     // What needs a person still says so.
     s.person_pauses(true).stopped(0, 1);
     assert_eq!(s.shown(0).unwrap().state, PartitionState::Quarantined);
+}
+
+#[test]
+fn a_partition_that_nothing_comes_of_waits_for_kafka_unless_something_else_holds_it() {
+    let mut s = Script::running("standstill", rules(), 0);
+    let still = HashMap::from([(id(0), "nothing has come".to_owned())]);
+    let shown = |s: &Script| {
+        let shown = s.shown_while(0, &still).expect("held");
+        (shown.state, shown.reason, shown.waits_for_kafka)
+    };
+    let why = Some("nothing has come".to_owned());
+    assert_eq!(shown(&s), (PartitionState::Waiting, why, true));
+    s.person_pauses(true);
+    let paused = Some(PAUSED.to_owned());
+    assert_eq!(shown(&s), (PartitionState::Waiting, paused, false));
+    s.person_pauses(false).revoked(&[0]);
+    assert_eq!(shown(&s), (PartitionState::Draining, None, false));
 }

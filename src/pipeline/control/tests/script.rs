@@ -1,5 +1,6 @@
 //! What the tables are written in: events as a short list, actions as one line each.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::config::settings::{CommitMode, OffsetLost, RejectedPolicy};
@@ -366,7 +367,16 @@ impl Script {
 
     /// A partition as observers see it.
     pub fn shown(&self, partition: i32) -> Option<PartitionStatus> {
-        let shown = self.control.snapshot(|_| None);
+        self.shown_while(partition, &HashMap::new())
+    }
+
+    /// The same, while these stand still.
+    pub fn shown_while(
+        &self,
+        partition: i32,
+        still: &HashMap<TopicPartition, String>,
+    ) -> Option<PartitionStatus> {
+        let shown = self.control.snapshot(|_| None, still);
         shown.into_iter().find(|p| p.partition == partition)
     }
 
