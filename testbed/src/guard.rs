@@ -23,6 +23,7 @@ pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, kill_process_group};
 
 use crate::error::{Context, Error, Result};
+use crate::proc;
 
 /// `$1` is the log file, the rest is the command. Job control is off in a script, so the command isn't
 /// a group leader, `setsid` doesn't fork, and `$!` is the command's own id and its group's, as soon as
@@ -105,18 +106,28 @@ fn wait_until_group_is_gone(group: i32) {
 
 /// Whether a process of this group runs; the dead that nobody has waited for don't count.
 fn group_is_alive(group: i32) -> bool {
+    !of_group(group).is_empty()
+}
+
+/// The processes of a group, but for the dead.
+fn of_group(group: i32) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
-        return false;
+        return Vec::new();
     };
-    let group = group.to_string();
-    processes.flatten().any(|process| {
-        // `pid (name) state ppid pgrp ...`
-        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let mut fields = rest.split(' ');
-        let state = fields.next().unwrap_or("X");
-        !matches!(state, "Z" | "X") && fields.nth(1) == Some(group.as_str())
-    })
+    let pids = processes
+        .flatten()
+        .filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let is_member = |pid: &u32| proc::group(*pid) == Some(group) && !proc::is_dead(*pid);
+    pids.filter(is_member).collect()
+}
+
+/// Waits until every thread of a group has stopped. The signal is handled by one of a process' threads, once it gets a
+/// processor; on a busy machine the others work on for a while.
+fn wait_until_group_has_stopped(group: i32) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !of_group(group).into_iter().all(proc::has_stopped) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[derive(Default)]
@@ -255,10 +266,14 @@ impl Guarded {
         kill_process(self.pid, signal).context(format!("can't signal {}", self.name))
     }
 
-    /// Sends a signal to the process and everything it has started.
+    /// Sends a signal to the process and everything it has started. After [`Signal::STOP`] they do nothing more.
     pub fn signal_group(&self, signal: Signal) -> Result<()> {
         self.running()?;
-        kill_process_group(self.pid, signal).context(format!("can't signal {}", self.name))
+        kill_process_group(self.pid, signal).context(format!("can't signal {}", self.name))?;
+        if signal == Signal::STOP {
+            wait_until_group_has_stopped(self.pid.as_raw_nonzero().get());
+        }
+        Ok(())
     }
 
     fn running(&self) -> Result<()> {

@@ -18,6 +18,34 @@ pub fn state(pid: u32) -> Option<char> {
     stat(pid)?.first()?.chars().next()
 }
 
+/// Whether it has ended, and only waits for its parent.
+pub(crate) fn is_dead(pid: u32) -> bool {
+    matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+/// Its process group.
+pub(crate) fn group(pid: u32) -> Option<i32> {
+    stat(pid)?.get(2)?.parse().ok()
+}
+
+/// Whether none of its threads runs, because it was stopped or has ended.
+pub(crate) fn has_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    let mut stats = threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    let is_still = |stat: String| {
+        let rest = stat.rsplit(')').next().unwrap_or_default();
+        matches!(
+            rest.split_whitespace().next(),
+            Some("T" | "t" | "Z" | "X") | None
+        )
+    };
+    stats.all(is_still)
+}
+
 /// When it began, in the kernel's ticks since the machine did.
 pub fn began(pid: u32) -> Option<u64> {
     stat(pid)?.get(19)?.parse().ok()
