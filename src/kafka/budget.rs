@@ -13,6 +13,10 @@ const FETCH_SHARE: u64 = 4;
 /// above, memory buys nothing more.
 const BYTES: (u64, u64) = (1 << 20, 64 << 20);
 
+/// The most that may wait in the queue, values and the client's own bytes together: more makes nothing faster
+/// (docs/performance.md), and stays resident.
+const QUEUE_BYTES: u64 = 12 << 20;
+
 /// What the client takes for each queued record (librdkafka's `rd_kafka_op_t` of a fetched message, and the
 /// allocator's header).
 const RECORD_BYTES: u64 = 320;
@@ -60,11 +64,11 @@ impl Budget {
 
     /// The most that each of librdkafka's properties may say.
     pub fn limits(&self) -> [(&'static str, u64); 5] {
-        let quarter = self.bytes / 4;
+        let half_of_queue = (self.bytes / 4).min(QUEUE_BYTES / 2);
         [
             // The client multiplies by 1,000.
-            ("queued.max.messages.kbytes", quarter / 1_000),
-            ("queued.min.messages", quarter / RECORD_BYTES),
+            ("queued.max.messages.kbytes", half_of_queue / 1_000),
+            ("queued.min.messages", half_of_queue / RECORD_BYTES),
             ("fetch.max.bytes", self.fetch_bytes()),
             ("fetch.message.max.bytes", self.fetch_bytes()),
             ("fetch.min.bytes", self.fetch_bytes()),
