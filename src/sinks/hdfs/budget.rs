@@ -65,9 +65,11 @@ impl Limits {
         }
     }
 
-    /// How many partitions may be closing their files while every place is taken.
+    /// How many partitions may be closing their files while every place is taken. Half of the places: what was written
+    /// last to a file that closes may still be in memory.
     pub fn closing(&self) -> usize {
-        self.files.saturating_sub(self.places).min(self.places)
+        let more_files = self.files.saturating_sub(self.places);
+        more_files.min(self.places.div_ceil(2))
     }
 }
 
