@@ -90,7 +90,7 @@ dist: setup
 
 deb: build
 	$(CARGO) run --locked --example pages -- $(BUILD)/pages
-	$(CARGO) deb --locked --no-build
+	$(CARGO) deb --locked --no-build --strip
 
 image: build
 	@docker/image.sh $(BUILD)/release/outflow
