@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::error::{Context, Error, Result};
+use crate::tool;
 
 /// Kafka's version.
 pub const KAFKA_VERSION: &str = "4.3.0";
@@ -191,7 +192,7 @@ fn find_java() -> Result<(PathBuf, PathBuf)> {
     let from_home = std::env::var_os("JAVA_HOME")
         .map(|home| PathBuf::from(home).join("bin/java"))
         .filter(|java| java.is_file());
-    let java = from_home.or_else(|| in_path("java")).ok_or_else(|| {
+    let java = from_home.or_else(|| tool::find("java")).ok_or_else(|| {
         Error::new(format!(
             "no Java was found in JAVA_HOME or PATH: a JDK 17 is needed; {INSTALL_HINT}"
         ))
@@ -240,11 +241,4 @@ fn java_major(java: &Path, home: &Path) -> Result<u32> {
             java.display()
         ))),
     }
-}
-
-fn in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Result};
 use crate::guard::TestDir;
+use crate::tool;
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// An answer takes no longer, even on a busy machine.
@@ -51,10 +52,7 @@ pub struct Browser {
 impl Browser {
     /// Starts it.
     pub fn start() -> Result<Self> {
-        let is_there = |name: &&str| {
-            let paths = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&paths).any(|dir| dir.join(name).is_file())
-        };
+        let is_there = |name: &&str| tool::find(name).is_some();
         let name = NAMES.into_iter().find(is_there).ok_or_else(|| {
             Error::new("no Chromium is installed: WITH_BROWSER=1 scripts/setup.sh sees to it (Debian: chromium)")
         })?;

@@ -52,7 +52,7 @@ mod rt;
 pub mod soak;
 pub mod stub;
 pub mod tcp_proxy;
-mod tool;
+pub mod tool;
 pub mod transactions;
 
 pub use browser::{Browser, Page};

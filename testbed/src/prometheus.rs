@@ -9,6 +9,7 @@ use crate::error::{Context, Error, Result};
 use crate::guard::{Guarded, Spec, TestDir, log_tail, wait_until};
 use crate::http::Http;
 use crate::ports::free_port;
+use crate::tool;
 
 const NAME: &str = "prometheus";
 
@@ -22,8 +23,7 @@ pub struct Prometheus {
 impl Prometheus {
     /// Whether its program is in `PATH`.
     pub fn is_installed() -> bool {
-        let paths = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&paths).any(|dir| dir.join(NAME).is_file())
+        tool::find(NAME).is_some()
     }
 
     /// Starts it on these addresses (`127.0.0.1:9600`), with these rules if any, and waits until it answers.

@@ -1,10 +1,19 @@
-//! A server's own command line tool, run to its end.
+//! Other people's programs: where they are, and a server's own command line tool, run to its end.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Context, Error, Result};
 use crate::guard::{Guarded, Spec};
+
+/// Where a program is, if it is in `PATH`.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
 
 /// Runs `spec` with these arguments more, and returns what it said. `name` is for messages.
 pub(crate) fn run(mut spec: Spec, name: &str, args: &[&str]) -> Result<String> {

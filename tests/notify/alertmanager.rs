@@ -13,10 +13,8 @@ use super::{AT_ONCE, Scene};
 
 /// Debian's name, and that of the project's own archives.
 fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
     let names = ["prometheus-alertmanager", "alertmanager"];
-    let mut all = std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name)));
-    all.find(|program| program.is_file())
+    names.into_iter().find_map(testbed::tool::find)
 }
 
 fn start(program: PathBuf, dir: &TestDir, port: u16) -> Guarded {
