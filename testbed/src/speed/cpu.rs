@@ -32,7 +32,7 @@ pub fn elasticsearch(bench: &Bench) -> Result<Vec<Row>> {
         took(
             bench,
             &mut outflow,
-            subject.measure(bench, &bench.topic, |_| Ok(stub.num_docs() >= num))?,
+            subject.measure(bench, |_| Ok(stub.num_docs() >= num))?,
         );
         if peers::has_rsyslog() {
             let stub = Stub::counting()?;
@@ -90,7 +90,7 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
             took(
                 bench,
                 row,
-                subject.measure(bench, &bench.topic, has_read(bench.topic.num))?,
+                subject.measure(bench, has_read(bench.topic.num))?,
             );
         }
     }

@@ -110,7 +110,7 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
         let subject = Subject::start(bench, &topic.name, &into)?;
         wait_for_first(&subject.outflow)?;
         let reading = began.elapsed();
-        let usage = subject.measure(bench, &topic, has_read(topic.num))?;
+        let usage = subject.measure(bench, has_read(topic.num))?;
         let seconds = (began.elapsed() - reading).as_secs_f64();
         let rate = topic.bytes as f64 / 1e6 / seconds;
         say(&format!(

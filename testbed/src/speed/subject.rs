@@ -7,7 +7,6 @@ use testbed::error::Context;
 use testbed::{Hdfs, Outflow, Result};
 
 use super::Bench;
-use super::records::Topic;
 use super::usage::{Meter, Usage};
 
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -18,6 +17,7 @@ pub struct Subject {
     pub outflow: Outflow,
     /// Its group.
     pub group: String,
+    topic: String,
     admin: String,
     meter: Meter,
 }
@@ -65,15 +65,15 @@ impl Subject {
         };
         let file = bench.dir.path().join(format!("{group}.toml"));
         std::fs::write(&file, text).context("can't write the configuration")?;
-        Self::spawn(bench, group, admin)
+        Self::spawn(bench, group, topic.to_owned(), admin)
     }
 
     /// The same once more, after its end.
     pub fn again(self, bench: &Bench) -> Result<Self> {
-        Self::spawn(bench, self.group, self.admin)
+        Self::spawn(bench, self.group, self.topic, self.admin)
     }
 
-    fn spawn(bench: &Bench, group: String, admin: String) -> Result<Self> {
+    fn spawn(bench: &Bench, group: String, topic: String, admin: String) -> Result<Self> {
         let file = bench.dir.path().join(format!("{group}.toml"));
         let args = ["run", "--config", &file.to_string_lossy()];
         let log = bench.dir.path().join(format!("{group}.log"));
@@ -82,6 +82,7 @@ impl Subject {
         Ok(Subject {
             outflow,
             group,
+            topic,
             admin,
             meter,
         })
@@ -91,7 +92,6 @@ impl Subject {
     pub fn measure(
         mut self,
         bench: &Bench,
-        topic: &Topic,
         mut done: impl FnMut(&Outflow) -> Result<bool>,
     ) -> Result<Usage> {
         let outflow = &self.outflow;
@@ -103,7 +103,7 @@ impl Subject {
         let mut usage = self.meter.until_it_ends(Duration::from_secs(90))?;
         usage.wall_s = wall_s.wall_s;
         let client = bench.kafka.client();
-        client.wait_for_no_lag(&self.group, &topic.name, Duration::from_secs(5))?;
+        client.wait_for_no_lag(&self.group, &self.topic, Duration::from_secs(5))?;
         Ok(usage)
     }
 }
