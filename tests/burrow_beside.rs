@@ -15,13 +15,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use both::Both;
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::{Value, json};
 use testbed::guard::wait_until;
 use testbed::http::Method;
+use testbed::kafka_client::commit;
 use testbed::{Generator, Kafka, KafkaOptions, Producer};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -34,20 +35,6 @@ fn config(kafka: &Kafka, group: &str) -> ClientConfig {
         .set("client.id", format!("{group}-client"))
         .set("enable.auto.commit", "false");
     config
-}
-
-fn commit(consumer: &BaseConsumer, topic: &str, offsets: &[(i32, i64)]) {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in offsets {
-        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
-            .unwrap();
-    }
-    let committed = || {
-        consumer
-            .commit(&list, CommitMode::Sync)
-            .map_err(|e| e.to_string())
-    };
-    wait_until("it is committed", LONG, committed).unwrap();
 }
 
 /// A group of each kind, on one partition: what it commits, round by round.
@@ -110,7 +97,8 @@ impl Member {
             &self.0,
             "users",
             &[(0, 2 * round), (1, round / 2), (2, 10 * (round + 1))],
-        );
+        )
+        .unwrap();
     }
 }
 
@@ -154,7 +142,7 @@ fn the_real_burrow_gives_the_same_answers() {
             let Some(offset) = offsets[usize::try_from(round).unwrap()] else {
                 continue;
             };
-            commit(consumer, "orders", &[(0, offset)]);
+            commit(consumer, "orders", &[(0, offset)]).unwrap();
             let has_it = |answer: &Value| {
                 let window = &answer["topics"]["orders"][0]["offsets"];
                 window[3]["offset"] == offset

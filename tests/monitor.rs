@@ -16,7 +16,6 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 use testbed::guard::{TestDir, wait_until};
-use testbed::ports::free_port;
 use testbed::{
     Generator, Kafka, KafkaOptions, Load, Outflow, Producer, Stub, TransactionalProducer,
 };
@@ -72,14 +71,8 @@ struct Running {
 impl Running {
     fn start(command: &str, config: impl Fn(&str) -> String) -> Running {
         let dir = TestDir::new("monitor").unwrap();
-        let address = format!("127.0.0.1:{}", free_port().unwrap());
-        let file = dir.path().join("config.toml");
-        std::fs::write(&file, config(&address)).unwrap();
-        let args = [command, "--config", file.to_str().unwrap()];
-        let log = dir.path().join("log");
         let binary = env!("CARGO_BIN_EXE_outflow");
-        let process = Outflow::spawn(binary, &args, &[], log).unwrap();
-        let process = process.with_admin(&address);
+        let process = Outflow::configured(binary, command, dir.path(), config).unwrap();
         process.wait_ready(LONG).unwrap();
         Running { process, _dir: dir }
     }
@@ -137,15 +130,7 @@ fn config(kafka: &Kafka, group: &str) -> ClientConfig {
 
 /// Commits an offset without being a member.
 fn commit(consumer: &BaseConsumer, topic: &str, offset: i64) {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Offset(offset))
-        .unwrap();
-    let committed = || {
-        consumer
-            .commit(&list, CommitMode::Sync)
-            .map_err(|e| e.to_string())
-    };
-    wait_until("it is committed", LONG, committed).unwrap();
+    testbed::kafka_client::commit(consumer, topic, &[(0, offset)]).unwrap();
 }
 
 /// A thread that goes on until it is dropped.

@@ -138,15 +138,13 @@ fn committing(
 }
 
 fn start(binary: &std::path::Path, kafka: &Kafka, dir: &TestDir) -> Result<Outflow> {
-    let address = format!("127.0.0.1:{}", testbed::ports::free_port()?);
-    let file = dir.path().join("monitor.toml");
-    let text = format!(
-        "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{}\"\n",
-        kafka.bootstrap()
-    );
-    std::fs::write(&file, text).context("can't write the configuration")?;
-    let args = ["monitor", "--config", &file.to_string_lossy()];
-    let monitor = Outflow::spawn(binary, &args, &[], dir.path().join("log"))?.with_admin(&address);
+    let config = |address: &str| {
+        format!(
+            "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{}\"\n",
+            kafka.bootstrap()
+        )
+    };
+    let monitor = Outflow::configured(binary, "monitor", dir.path(), config)?;
     monitor.wait_ready(PATIENCE)?;
     Ok(monitor)
 }

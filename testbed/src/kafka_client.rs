@@ -9,7 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
@@ -19,6 +19,7 @@ use crate::guard::wait_until;
 use crate::rt::block_on;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A record as it stands in a topic.
 #[derive(Clone, Debug)]
@@ -307,6 +308,21 @@ impl KafkaClient {
     fn consumer(&self, group: &str) -> Result<BaseConsumer> {
         consumer(&self.bootstrap, group)
     }
+}
+
+/// Commits these offsets (by partition) with the group of a consumer that need not be a member, as often as it takes.
+pub fn commit(consumer: &BaseConsumer, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+            .context("not an offset")?;
+    }
+    let committed = || {
+        consumer
+            .commit(&list, CommitMode::Sync)
+            .map_err(|error| error.to_string())
+    };
+    wait_until("it is committed", COMMIT_TIMEOUT, committed)
 }
 
 /// A client that reads the committed offsets of one group again and again.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::error::{Context, Error, Result};
 use crate::guard::{Guarded, Signal, Spec, log_tail};
 use crate::http::Http;
+use crate::ports::free_port;
 
 /// A running outflow process. Dropping it kills it.
 pub struct Outflow {
@@ -41,6 +42,22 @@ impl Outflow {
             log,
             http: None,
         })
+    }
+
+    /// Starts `binary command --config` with a file in `folder` that `config` writes, given the address where the admin
+    /// server is to listen.
+    pub fn configured(
+        binary: impl AsRef<Path>,
+        command: &str,
+        folder: &Path,
+        config: impl FnOnce(&str) -> String,
+    ) -> Result<Self> {
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let file = folder.join(format!("{command}.toml"));
+        std::fs::write(&file, config(&address)).context("can't write the configuration")?;
+        let args = [command, "--config", &file.to_string_lossy()];
+        let log = folder.join(format!("{command}.log"));
+        Ok(Self::spawn(binary, &args, &[], log)?.with_admin(&address))
     }
 
     /// Says where its admin server listens, such as `127.0.0.1:8080`.

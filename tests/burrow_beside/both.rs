@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_json::Value;
 use testbed::guard::{TestDir, wait_until};
 use testbed::http::{Http, Method};
-use testbed::ports::free_port;
 use testbed::{Burrow, BurrowOptions, Kafka, Outflow};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -38,20 +37,17 @@ impl Both {
         };
         let burrow = Burrow::start(burrow, kafka, options).unwrap();
         let dir = TestDir::new("beside").unwrap();
-        let address = format!("127.0.0.1:{}", free_port().unwrap());
         let server = kafka.bootstrap();
-        let config = format!(
-            "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{server}\"\n\
+        let config = |address: &str| {
+            format!(
+                "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{server}\"\n\
              offset_refresh = \"1s\"\ntopic_refresh = \"1s\"\nintervals = 4\n\
              [cluster.mends]\ntrend = false\nquiet = false\nprompt_stop = false\nevery_rewind = false\n\
              young_window = false\n"
-        );
-        let file = dir.path().join("monitor.toml");
-        std::fs::write(&file, config).unwrap();
-        let args = ["monitor", "--config", file.to_str().unwrap()];
-        let log = dir.path().join("outflow.log");
-        let outflow = Outflow::spawn(env!("CARGO_BIN_EXE_outflow"), &args, &[], log).unwrap();
-        let outflow = outflow.with_admin(&address);
+            )
+        };
+        let binary = env!("CARGO_BIN_EXE_outflow");
+        let outflow = Outflow::configured(binary, "monitor", dir.path(), config).unwrap();
         outflow.wait_ready(LONG).unwrap();
         Both {
             burrow,

@@ -44,20 +44,17 @@ fn with_policy(stage: &Stage<'_>, policy: &str) -> PathBuf {
 }
 
 fn monitor(stage: &Stage<'_>) -> Outflow {
-    let address = format!("127.0.0.1:{}", testbed::ports::free_port().unwrap());
-    // Nobody hears it.
-    let text = format!(
-        "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{}\"\nintervals = 3\n\
+    // Nobody hears its notifier.
+    let config = |address: &str| {
+        format!(
+            "[admin]\nlisten = \"{address}\"\n[[cluster]]\nname = \"local\"\nbootstrap_servers = \"{}\"\nintervals = 3\n\
          offset_refresh = \"200ms\"\ntopic_refresh = \"500ms\"\n\
          [[notify]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1\"\nthreshold = \"ERR\"\n",
-        stage.kafka.bootstrap()
-    );
-    let file = stage.dir().join("monitor.toml");
-    std::fs::write(&file, text).unwrap();
-    let args = ["monitor", "--config", file.to_str().unwrap()];
-    let log = stage.dir().join("monitor.log");
-    let monitor = Outflow::spawn(env!("CARGO_BIN_EXE_outflow"), &args, &[], log).unwrap();
-    let monitor = monitor.with_admin(&address);
+            stage.kafka.bootstrap()
+        )
+    };
+    let binary = env!("CARGO_BIN_EXE_outflow");
+    let monitor = Outflow::configured(binary, "monitor", stage.dir(), config).unwrap();
     monitor.wait_ready(PATIENCE).unwrap();
     monitor
 }
