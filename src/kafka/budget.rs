@@ -2,7 +2,7 @@
 //!
 //! librdkafka counts the values of queued records. Memory holds more than that: some hundred bytes of its own for
 //! each record, whatever its size, and what one more answer of each broker brings, since it only looks at its
-//! limits before it asks. So the budget is split: a quarter for values, a quarter for the client's own bytes,
+//! limits before it asks. So the budget is split: at most a quarter for values, a quarter for the client's own bytes,
 //! half for answers. Its limits hold for the sum over partitions, because all of them are forwarded into one
 //! queue.
 
