@@ -62,6 +62,12 @@ impl Budget {
         (self.bytes / 2 / ANSWERS).max(LEAST_FETCH)
     }
 
+    /// Whether a larger budget would raise this property's limit: the queue has a limit of its own.
+    pub fn grows(&self, property: &str) -> bool {
+        let queue = property.starts_with("queued.");
+        self.bytes < BYTES.1 && !(queue && self.bytes / 4 >= QUEUE_BYTES / 2)
+    }
+
     /// The most that each of librdkafka's properties may say.
     pub fn limits(&self) -> [(&'static str, u64); 5] {
         let half_of_queue = (self.bytes / 4).min(QUEUE_BYTES / 2);
@@ -129,5 +135,18 @@ mod tests {
         assert_eq!(Budget::of_worker(MIB, 0).bytes(), MIB);
         assert_eq!(Budget::of_worker(1 << 40, 1).bytes(), 64 * MIB);
         assert_eq!(Budget::beside(256 * MIB), 192 * MIB);
+    }
+
+    #[test]
+    fn a_limit_grows_with_the_budget_or_is_said_not_to() {
+        for mib in [1, 4, 8, 16, 23, 24, 32, 64] {
+            let (budget, larger) = (Budget::new(mib * MIB), Budget::new(4 * mib * MIB));
+            for (name, limit) in budget.limits() {
+                let raised = larger.limit(name).unwrap() > limit;
+                // The least that is asked for in one fetch may stay.
+                let least = limit == LEAST_FETCH && name.starts_with("fetch");
+                assert!(raised == budget.grows(name) || least, "{name}: {mib} MiB");
+            }
+        }
     }
 }

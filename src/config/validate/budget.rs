@@ -22,14 +22,25 @@ impl Validator<'_> {
             };
             if wanted > limit {
                 let size = format_bytes(budget.bytes());
+                let (why, help) = if budget.grows(canonical(name)) {
+                    (
+                        format!(
+                            "a worker's fetched records may take {size} in all, whatever their size and number of \
+                             partitions"
+                        ),
+                        "leave it out, or raise memory; records that are larger pass all the same, alone",
+                    )
+                } else {
+                    (
+                        "more makes nothing faster, and stays in memory".to_owned(),
+                        "leave it out; records that are larger pass all the same, alone",
+                    )
+                };
                 self.warning(
                     &format!("kafka.properties.\"{name}\""),
-                    format!(
-                        "is cut down to {limit}: a worker's fetched records may take {size} in all, \
-                         whatever their size and number of partitions"
-                    ),
+                    format!("is cut down to {limit}: {why}"),
                 )
-                .push("leave it out, or raise memory; records that are larger pass all the same, alone".into());
+                .push(help.into());
             }
         }
     }
