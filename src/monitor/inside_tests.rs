@@ -179,4 +179,41 @@ fn a_group_is_known_to_stand_still_because_its_sink_does() {
     assert_eq!(paused.as_deref(), Some("the sink es is paused by request"));
     assert_eq!(cause("running", None, false), None, "it is over");
     assert_eq!(inside.clusters[0].cause("another"), None);
+    let partly = cause("running", Some("1 of 2 partitions waits: red"), false);
+    let words = "the sink es is running: 1 of 2 partitions waits: red";
+    assert_eq!(
+        partly.as_deref(),
+        Some(words),
+        "it is no more than partly well"
+    );
+    let just_paused = cause("running", None, true);
+    let words = "the sink es is paused by request";
+    assert_eq!(just_paused.as_deref(), Some(words), "it still says running");
+    let worse = cause("stuck", Some("a strange file"), true);
+    let words = "the sink es is stuck: a strange file";
+    assert_eq!(worse.as_deref(), Some(words), "the pause matters less");
+    let starting = cause("starting", None, false);
+    assert_eq!(starting.as_deref(), Some("the sink es is starting"));
+}
+
+/// Groups of one name in two clusters are two groups.
+#[test]
+fn a_group_does_not_stand_still_because_of_another_clusters_sink() {
+    let mut inside = inside(|| 1_000_000);
+    let about = About {
+        name: "other".into(),
+        ..About::default()
+    };
+    let other = Watched::new(about, Rules::default(), Store::new(Keep::default()), || 0);
+    inside.clusters.push(Arc::new(other));
+    inside.sinks.insert("far".to_owned(), 1);
+    let mut sinks = [sink(Vec::new()), sink(Vec::new())].concat();
+    sinks[1].name = "far".into();
+    sinks[1].state = "waiting".into();
+    // Whoever has no group has none that could stand still.
+    sinks[0].group = None;
+    sinks[0].state = "stuck".into();
+    inside.look(&sinks);
+    let causes = [0, 1].map(|place| inside.clusters[place].cause("g"));
+    assert_eq!(causes, [None, Some("the sink far is waiting".to_owned())]);
 }

@@ -167,3 +167,7 @@ fn look_at(watched: &Watched, notifiers: &mut [Notifier]) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
