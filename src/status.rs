@@ -49,7 +49,7 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index, for Kafka or the end of
+    /// Open, and waiting for room in its span, or (with a reason) for its turn, for its index, for Kafka or the end of
     /// a pause.
     Waiting,
     /// Being drained before it is given back.
@@ -99,6 +99,9 @@ pub struct PartitionStatus {
     pub needs_a_person: bool,
     /// Whether it is read, and nothing has come of it for long though its log goes on: `reason` says more.
     pub waits_for_kafka: bool,
+    /// Whether nothing is wrong with it, and it merely waits for its turn, or for what was read of it to be committed:
+    /// `reason` says more.
+    pub waits_for_turn: bool,
     /// Next offset to read from Kafka.
     pub next: Option<i64>,
     /// Everything below is final: what may be committed.
@@ -117,6 +120,13 @@ pub struct PartitionStatus {
     pub commit_mismatch: Option<String>,
     /// How its lag is judged, once it is.
     pub verdict: Option<Verdict>,
+}
+
+impl PartitionStatus {
+    /// Whether it waits for what isn't there (its index, Kafka), and not for its turn.
+    pub fn is_held_up(&self) -> bool {
+        self.state == PartitionState::Waiting && self.reason.is_some() && !self.waits_for_turn
+    }
 }
 
 /// One worker.

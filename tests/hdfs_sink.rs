@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use feeder::{Feeder, LONG, Row, line, settings};
 use outflow::config::settings::{Compression, Partitioning, TimeUnit, Tombstones};
 use outflow::error::Kind;
-use outflow::sinks::Connector;
 use outflow::sinks::hdfs::check::check;
+use outflow::sinks::{Connector, Slot};
 use outflow::status::CircuitState;
 use testbed::guard::wait_until;
 use testbed::{Files, Hdfs, HdfsOptions};
@@ -492,6 +492,12 @@ fn twenty_partitions_take_turns_on_four_files() {
     let (base, files) = ("/turns", hdfs.files());
     let mut feeder = Feeder::new(settings(hdfs.url(), base));
     let slots: Vec<_> = (0..20).map(|n| feeder.add("t", n, rows(500))).collect();
+    let turn = "waits for its turn: 4 of 20 partitions have files open at a time; ";
+    feeder.run_until("all that aren't read to say why", |feeder| {
+        let said = |slot: &Slot| feeder.sink.as_ref().unwrap().why_waiting(*slot);
+        let why: Vec<_> = slots.iter().filter_map(said).collect();
+        why.iter().any(|why| why.starts_with(turn)) && slots.len() - why.len() <= 4
+    });
     feeder.run_until("everything to be committed", |feeder| {
         slots
             .iter()

@@ -187,6 +187,7 @@ impl Partition {
             reason: self.reason.as_ref().map(ToString::to_string),
             needs_a_person: self.needs_a_person(),
             waits_for_kafka: false,
+            waits_for_turn: false,
             next: self.tracker.as_ref().map(Tracker::next),
             acked,
             committed: self.committed,
