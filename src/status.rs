@@ -1,6 +1,8 @@
 //! Snapshots: what observers (admin HTTP, metrics, the lag evaluator) may see of a running pipeline. Workers
 //! publish them; nothing on the record's way waits for a reader. Serialised as they are by `/api/v1/status`.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 /// A sink's circuit: closed (working), open (waiting, one probe at a time), half open (a probe is out).
@@ -79,6 +81,22 @@ pub struct Verdict {
     pub catch_up: &'static str,
     /// In so many seconds it will have caught up; none for `keeps_up`, `never` and `unknown`.
     pub catch_up_s: Option<f64>,
+}
+
+/// Which of two partitions takes longer to catch up, by `catch_up` and `catch_up_s`: one that never will keeps the whole
+/// from it, and of one that nobody knows says nothing.
+pub fn later_caught_up(one: (&str, Option<f64>), other: (&str, Option<f64>)) -> Ordering {
+    let rank = |(word, seconds): (&str, Option<f64>)| {
+        let rank = match word {
+            "never" => 3,
+            "in_seconds" => 2,
+            "done" | "keeps_up" => 1,
+            _ => 0,
+        };
+        (rank, seconds.unwrap_or(0.0))
+    };
+    let (one, other) = (rank(one), rank(other));
+    one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
 }
 
 /// One partition as its worker sees it.
