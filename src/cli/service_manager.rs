@@ -205,6 +205,7 @@ mod tests {
         let listener = Listener::new();
         for variables in [&[][..], &of_watchdog("1"), &[("WATCHDOG_USEC", "0")]] {
             let manager = listener.manager(variables);
+            assert_eq!(manager.patience, None, "{variables:?}");
             manager.clone().keep_alive(Arc::new(Fake::default()));
             tokio::time::sleep(2 * PATIENCE).await;
             assert_eq!(listener.heard(), [""; 0], "{variables:?}");
