@@ -71,7 +71,7 @@ pub(super) fn of_sink(status: &SinkStatus) -> Rows {
 /// `None` if there is no such group.
 pub(super) fn of_group(watched: &Watched, group: &str) -> Option<Rows> {
     let (store, now_ms) = (watched.store(), watched.now_ms());
-    let judged = judge(&store, group, now_ms, &watched.rules)?;
+    let judged = judge(&store, group, now_ms, &watched.rules_of(group))?;
     let parts = judged.verdict.partitions.iter().zip(&judged.partitions);
     let rows = parts.map(|(verdict, part)| Row {
         topic: verdict.id.topic,
