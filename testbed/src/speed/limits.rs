@@ -183,12 +183,13 @@ impl Writers {
         Ok(Writers { child })
     }
 
-    /// Eight writers write `bytes` in all, below `base`; MB a second until the last file is closed.
-    pub fn write(&mut self, base: &str, bytes: u64) -> Result<f64> {
+    /// Eight writers write `bytes` in all, below `base`; MB a second until the last file is closed. `synced`: the
+    /// DataNodes sync every block to disk, as hdfs-native has them do it.
+    pub fn write(&mut self, base: &str, bytes: u64, synced: bool) -> Result<f64> {
         use std::io::{BufRead as _, BufReader, Write as _};
         let stdin = self.child.0.stdin.as_mut();
         let stdin = stdin.ok_or_else(|| Error::new("java has no input"))?;
-        writeln!(stdin, "{base} {bytes}").context("java is gone")?;
+        writeln!(stdin, "{base} {bytes} {synced}").context("java is gone")?;
         let stdout = self.child.0.stdout.as_mut();
         let stdout = stdout.ok_or_else(|| Error::new("java has no output"))?;
         let mut line = String::new();

@@ -7,13 +7,15 @@
 //! | [`limits`] | kcat that reads to nothing; a bare `_bulk` loop; Hadoop's own client |
 //! | [`subject`] | outflow under measurement |
 //! | [`peers`] | rsyslog, where it is installed |
-//! | [`cpu`], [`rates`], [`latency`], [`recovery`] | the parts of the run |
-//! | [`table`] | rows, medians, JSON |
+//! | [`cpu`], [`rates`], [`latency`], [`recovery`], [`growth`] | the parts of the run |
+//! | [`table`], [`plot`] | rows, medians, JSON; the same as a picture |
 
 mod cpu;
+mod growth;
 mod latency;
 mod limits;
 mod peers;
+mod plot;
 mod rates;
 mod records;
 mod recovery;
@@ -45,10 +47,10 @@ pub struct Options {
     /// How often each figure is taken; what is compared is interleaved
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs, start, kill, outage
+    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs, start, kill, growth, both, outage
     #[arg(long)]
     only: Vec<String>,
-    /// Where the figures go as JSON, besides the tables that are printed
+    /// Where the figures go as JSON, besides the tables that are printed; the picture stands beside it as .svg
     #[arg(long, default_value = "target/bench.json")]
     json: PathBuf,
     /// The outflow binary; the one beside this program otherwise
@@ -97,6 +99,16 @@ const PARTS: &[(&str, &str, Part)] = &[
         recovery::kill,
     ),
     (
+        "growth",
+        "CPU beside kcat's, from 1 to 1,000 partitions, one and two workers, into the stub",
+        growth::partitions,
+    ),
+    (
+        "both",
+        "both sinks in one process, 1,000 partitions each",
+        growth::both,
+    ),
+    (
         "outage",
         "the stub can't be reached for 10 s",
         recovery::outage,
@@ -128,7 +140,7 @@ pub fn run(options: &Options) -> Result<()> {
         topic,
         dir: TestDir::new("bench")?,
     };
-    let mut parts = Vec::new();
+    let (mut parts, mut drawn) = (Vec::new(), Vec::new());
     for (name, title, part) in PARTS {
         if !options.only.is_empty() && !options.only.iter().any(|only| only == name) {
             continue;
@@ -138,6 +150,7 @@ pub fn run(options: &Options) -> Result<()> {
             Ok(rows) => {
                 say(&format!("\n{title}\n\n{}", table::table(&rows)));
                 parts.push(table::json(name, &rows));
+                drawn.push((*title, rows));
             }
             Err(error) => say(&format!("{name}: {error}")),
         }
@@ -152,8 +165,14 @@ pub fn run(options: &Options) -> Result<()> {
     );
     say(&about);
     let all = serde_json::json!({ "about": about, "parts": parts });
-    std::fs::write(&options.json, format!("{all:#}\n"))
-        .context(format!("can't write {}", options.json.display()))
+    let picture = options.json.with_extension("svg");
+    for (file, text) in [
+        (&options.json, format!("{all:#}\n")),
+        (&picture, plot::svg(&drawn)),
+    ] {
+        std::fs::write(file, text).context(format!("can't write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 fn say(text: &str) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testbed::{Error, Mode, Result, Stub, TcpProxy};
 
 use super::records::Topic;
-use super::subject::{Into, Subject};
+use super::subject::{Into, Plan, Subject};
 use super::table::Row;
 use super::{Bench, say};
 
@@ -75,7 +75,11 @@ fn one_kill(bench: &Bench, more: &str) -> Result<(f64, f64)> {
     let (stub, num) = (Stub::counting()?, bench.topic.num);
     let url = stub.url();
     let into = Into::Elasticsearch(&url, "bench");
-    let first = Subject::start_with(bench, &bench.topic.name, &into, more)?;
+    let plan = Plan {
+        kafka: more,
+        ..Plan::of(&bench.topic.name)
+    };
+    let first = Subject::start_with(bench, &plan, &[into])?;
     arrived(&stub, 1, &first)?;
     let began = Instant::now();
     arrived(&stub, num / 2, &first)?;
@@ -88,10 +92,11 @@ fn one_kill(bench: &Bench, more: &str) -> Result<(f64, f64)> {
     let second = first.again(bench)?;
     arrived(&stub, before + 1, &second)?;
     let back = restarted.elapsed().as_secs_f64();
+    let group = second.groups.first().map_or("", String::as_str);
     bench
         .kafka
         .client()
-        .wait_for_no_lag(&second.group, &bench.topic.name, PATIENCE)?;
+        .wait_for_no_lag(group, &bench.topic.name, PATIENCE)?;
     let doubled = stub.num_docs().saturating_sub(num);
     second.outflow.stop(Duration::from_secs(60))?;
     Ok((back, doubled as f64 / rate))
