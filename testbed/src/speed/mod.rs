@@ -47,7 +47,10 @@ pub struct Options {
     /// How often each figure is taken; what is compared is interleaved
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs, start, kill, growth, both, outage
+    /// Old files in HDFS for the part start-hdfs
+    #[arg(long, default_value_t = 20_000)]
+    old_files: usize,
+    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs, start, start-hdfs, kill, growth, both, outage
     #[arg(long)]
     only: Vec<String>,
     /// Where the figures go as JSON, besides the tables that are printed; the picture stands beside it as .svg
@@ -61,6 +64,7 @@ pub struct Options {
 /// What the parts of a run share.
 struct Bench {
     rounds: usize,
+    old_files: usize,
     binary: PathBuf,
     kafka: Kafka,
     topic: Topic,
@@ -92,6 +96,11 @@ const PARTS: &[(&str, &str, Part)] = &[
         "start",
         "from the start of the process to the first document in the stub",
         recovery::start,
+    ),
+    (
+        "start-hdfs",
+        "from the start of the process to the first file committed in HDFS, old files or none",
+        recovery::start_hdfs,
     ),
     (
         "kill",
@@ -135,6 +144,7 @@ pub fn run(options: &Options) -> Result<()> {
     let topic = Topic::fill(&kafka, "host-metrics", options.records, options.partitions)?;
     let bench = Bench {
         rounds: options.rounds.max(1),
+        old_files: options.old_files,
         binary,
         kafka,
         topic,
