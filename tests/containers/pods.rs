@@ -1,13 +1,11 @@
 //! The committed manifests for Kubernetes, run by `podman play kube` against real servers.
 
-use std::io::Write as _;
-
 use testbed::elasticsearch::PASSWORD;
 use testbed::guard::wait_until;
 use testbed::{Elasticsearch, ElasticsearchOptions, Ids, check_elasticsearch, exclusive};
 
 use super::kube::{Pod, Site};
-use super::podman::podman;
+use super::podman::{podman, tell};
 use super::process::{has_no_rights, has_writable_root, is_limited_to, kernel_says};
 use super::support::{PATIENCE, Stage};
 
@@ -25,8 +23,7 @@ const FILES: [(&str, &str); 2] = [
 fn pods_of_the_manifests_are_killed_stopped_and_started_while_records_flow_and_nothing_is_lost() {
     let Some(podman) = podman() else { return };
     if let Err(why) = podman.has_pods() {
-        let _ = writeln!(std::io::stderr(), "NOT TESTED: pods: {why}");
-        return;
+        return tell(&format!("NOT TESTED: pods: {why}"));
     }
     let secure = ElasticsearchOptions {
         secure: true,
@@ -36,14 +33,15 @@ fn pods_of_the_manifests_are_killed_stopped_and_started_while_records_flow_and_n
         let elasticsearch = scope.spawn(|| Elasticsearch::start(&secure).unwrap());
         (exclusive(), elasticsearch.join().unwrap())
     });
-    let stage = Stage::new(&cluster, "pods", 8);
+    let stage = Stage::new(&cluster, "pods", 4);
     let site = Site {
         podman,
         stage: &stage,
         elasticsearch: &elasticsearch,
     };
-    let load = stage.load(1_500, 5);
+    let load = stage.load(1_000, 5);
 
+    let files = site.play("hdfs", PASSWORD, &FILES);
     // A roll-out with a wrong password: not ready, since a person is needed; alive, since a restart wouldn't help.
     let refused = site.play("elasticsearch", "another-password", &[]);
     for pod in &refused {
@@ -55,7 +53,6 @@ fn pods_of_the_manifests_are_killed_stopped_and_started_while_records_flow_and_n
     drop(refused);
 
     let documents = site.play("elasticsearch", PASSWORD, &[]);
-    let files = site.play("hdfs", PASSWORD, &FILES);
     for pod in documents.iter().chain(&files) {
         pod.wait_ready();
         is_as_restricted_as_the_manifest_says(pod, podman.has_groups());
