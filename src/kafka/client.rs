@@ -506,6 +506,17 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn whoever_reads_from_outside_stays_within_what_is_left_beside_the_sink() {
+        for fetch_bytes in [1 << 20, 4 << 20, 1 << 40] {
+            let config = scan_config(&settings(&[]), "es", fetch_bytes);
+            let value = |name| config.get(name).and_then(|value| value.parse::<u64>().ok());
+            for (name, limit) in Budget::new(fetch_bytes).limits() {
+                assert!(value(name).is_some_and(|value| value <= limit), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn every_configuration_is_one_that_the_client_takes() {
         let mut settings = settings(&[("security.protocol", plain("plaintext"))]);
         for fetch_bytes in [0, 1 << 20, 1 << 40] {
