@@ -119,6 +119,8 @@ impl Drop for FilePermit {
 #[derive(Debug)]
 pub struct Chunk {
     data: Vec<u8>,
+    /// Bytes that came, whether they are still in it or not.
+    counted: usize,
     budget: Arc<Budget>,
 }
 
@@ -127,6 +129,7 @@ impl Chunk {
     pub fn new(budget: &Arc<Budget>) -> Self {
         Chunk {
             data: Vec::new(),
+            counted: 0,
             budget: Arc::clone(budget),
         }
     }
@@ -136,6 +139,7 @@ impl Chunk {
         let before = self.data.len();
         let result = write(&mut self.data);
         let added = self.data.len().saturating_sub(before);
+        self.counted = self.counted.saturating_add(added);
         self.budget.bytes.fetch_add(added, Ordering::Relaxed);
         (result, added)
     }
@@ -150,15 +154,16 @@ impl Chunk {
         self.data.is_empty()
     }
 
-    /// What is in it.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.data
+    /// What is in it. It stays counted until the chunk is dropped.
+    pub fn take_data(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.data)
     }
 
     /// What is in it, and an empty chunk with as much room in its place.
     pub fn take(&mut self) -> Chunk {
         let empty = Chunk {
             data: Vec::with_capacity(self.data.capacity().min(1 << 20)),
+            counted: 0,
             budget: Arc::clone(&self.budget),
         };
         std::mem::replace(self, empty)
@@ -167,9 +172,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        self.budget
-            .bytes
-            .fetch_sub(self.data.len(), Ordering::Relaxed);
+        self.budget.bytes.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 
@@ -229,7 +232,8 @@ mod tests {
         let budget = Arc::new(Budget::default());
         let mut chunk = Chunk::new(&budget);
         chunk.append(|out| out.extend_from_slice(b"12345"));
-        let full = chunk.take();
+        let mut full = chunk.take();
+        assert_eq!(full.take_data(), b"12345");
         chunk.append(|out| out.extend_from_slice(b"678"));
         assert_eq!(budget.num_bytes(), 8);
         drop(full);

@@ -40,7 +40,7 @@ struct Threads(Option<Runtime>);
 impl Threads {
     fn start() -> std::io::Result<(Self, Handle)> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(1)
             .thread_name("hdfs-client")
             .enable_all()
             .build()?;

@@ -7,7 +7,7 @@ use crate::config::settings::Compression;
 /// The compressor of one file.
 pub enum Compressor {
     /// Bytes pass as they are.
-    None(Vec<u8>),
+    None,
     /// One zstd frame with a checksum.
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
     /// One gzip member.
@@ -18,7 +18,7 @@ impl Compressor {
     /// A compressor for one file.
     pub fn new(compression: Compression) -> io::Result<Self> {
         Ok(match compression {
-            Compression::None => Compressor::None(Vec::new()),
+            Compression::None => Compressor::None,
             Compression::Zstd(level) => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
                 encoder.include_checksum(true)?;
@@ -31,19 +31,17 @@ impl Compressor {
         })
     }
 
-    /// Takes `data`; returns what is ready to be written, which may be nothing yet.
-    pub fn push(&mut self, data: &[u8]) -> io::Result<Vec<u8>> {
+    /// Takes `data`; returns what is ready to be written, which may be nothing yet. Without compression it is `data`
+    /// itself.
+    pub fn push(&mut self, data: Vec<u8>) -> io::Result<Vec<u8>> {
         let out = match self {
-            Compressor::None(out) => {
-                out.extend_from_slice(data);
-                out
-            }
+            Compressor::None => return Ok(data),
             Compressor::Zstd(encoder) => {
-                encoder.write_all(data)?;
+                encoder.write_all(&data)?;
                 encoder.get_mut()
             }
             Compressor::Gzip(encoder) => {
-                encoder.write_all(data)?;
+                encoder.write_all(&data)?;
                 encoder.get_mut()
             }
         };
@@ -53,7 +51,7 @@ impl Compressor {
     /// What remains to be written at the end of the file.
     pub fn finish(self) -> io::Result<Vec<u8>> {
         match self {
-            Compressor::None(out) => Ok(out),
+            Compressor::None => Ok(Vec::new()),
             Compressor::Zstd(encoder) => encoder.finish(),
             Compressor::Gzip(encoder) => encoder.finish(),
         }
@@ -72,7 +70,7 @@ mod tests {
         let mut compressor = Compressor::new(compression).expect("a valid level");
         let mut out = Vec::new();
         for chunk in chunks {
-            out.extend(compressor.push(chunk).expect("memory doesn't fail"));
+            out.extend(compressor.push(chunk.clone()).expect("memory doesn't fail"));
         }
         out.extend(compressor.finish().expect("memory doesn't fail"));
         out

@@ -18,9 +18,11 @@ struct Task {
 impl Task {
     fn take(&mut self, command: Command) {
         match command {
-            Command::Write { file, chunk, .. } => {
+            Command::Write {
+                file, mut chunk, ..
+            } => {
                 let file = self.bytes.entry(file).or_default();
-                file.extend_from_slice(chunk.as_bytes());
+                file.append(&mut chunk.take_data());
             }
             Command::Commit { range, files, .. } => self.commits.push((range, files)),
         }

@@ -155,7 +155,7 @@ mod tests {
 
     fn packed(compression: Compression, data: &[u8]) -> Vec<u8> {
         let mut compressor = Compressor::new(compression).unwrap();
-        let mut out = compressor.push(data).unwrap();
+        let mut out = compressor.push(data.to_vec()).unwrap();
         out.extend(compressor.finish().unwrap());
         out
     }

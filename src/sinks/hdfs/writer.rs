@@ -79,10 +79,10 @@ impl Files {
     }
 
     /// Compresses and writes a chunk.
-    pub async fn write(&self, file: &mut TempFile, chunk: Chunk) -> Result<u64, Error> {
+    pub async fn write(&self, file: &mut TempFile, mut chunk: Chunk) -> Result<u64, Error> {
         let compressor = file.compressor.as_mut().ok_or_else(|| ended(&file.path))?;
         let data = compressor
-            .push(chunk.as_bytes())
+            .push(chunk.take_data())
             .map_err(|error| broken(&file.path, &error))?;
         // Counted until the client has it: its own queue is part of what an open file costs.
         let result = self.put(file, data).await;
