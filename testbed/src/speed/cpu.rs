@@ -12,31 +12,32 @@ use super::table::Row;
 use super::usage::{self, Usage};
 use super::{Bench, limits, peers, say};
 
-const CPU: &str = "CPU-s a million records";
+/// What a record costs.
+pub const CPU: &str = "CPU-s a million records";
 
 /// Into a stub that speaks `_bulk` and takes everything at once.
 pub fn elasticsearch(bench: &Bench) -> Result<Vec<Row>> {
     let mut kcat = Row::new("kcat, to nothing", CPU, "");
     let mut outflow = Row::new("outflow", CPU, "1.5 x kcat; 48 MiB");
     let mut rsyslog = Row::new("rsyslog", CPU, "");
+    let num = bench.topic.num;
     for round in 0..bench.rounds {
         took(
-            bench,
             &mut kcat,
+            num,
             limits::read_to_nothing(&bench.kafka, &bench.topic)?,
         );
         let stub = Stub::counting()?;
         let into = Into::Elasticsearch(&stub.url(), "bench");
         let subject = Subject::start(bench, &bench.topic.name, &into)?;
-        let num = bench.topic.num;
         took(
-            bench,
             &mut outflow,
+            num,
             subject.measure(bench, |_| Ok(stub.num_docs() >= num))?,
         );
         if peers::has_rsyslog() {
             let stub = Stub::counting()?;
-            took(bench, &mut rsyslog, peers::rsyslog(bench, &stub, round)?);
+            took(&mut rsyslog, num, peers::rsyslog(bench, &stub, round)?);
         }
     }
     let mut rows = vec![kcat.clone(), outflow.against(&kcat)];
@@ -61,10 +62,11 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
     let mut zstd = Row::new("zstd -1 of the same bytes", CPU, "");
     let mut plain = Row::new("outflow, JSON lines", CPU, "1.5 x kcat; 96 MiB");
     let mut packed = Row::new("outflow, zstd level 1", CPU, "1.5 x kcat + zstd; 96 MiB");
+    let num = bench.topic.num;
     for round in 0..bench.rounds {
         took(
-            bench,
             &mut kcat,
+            num,
             limits::read_to_nothing(&bench.kafka, &bench.topic)?,
         );
         let mut command = Command::new("zstd");
@@ -74,7 +76,7 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
             .stdout(Stdio::null());
         if let Ok(mut usage) = usage::run(&mut command, Duration::from_secs(60)) {
             usage.cpu_s *= share;
-            took(bench, &mut zstd, usage);
+            took(&mut zstd, num, usage);
         }
         for (name, more, row) in [
             ("plain", "compression = \"none\"", &mut plain),
@@ -87,11 +89,7 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
             let base = format!("/bench/{name}-{round}");
             let into = Into::Hdfs(&hdfs, &base, more);
             let subject = Subject::start(bench, &bench.topic.name, &into)?;
-            took(
-                bench,
-                row,
-                subject.measure(bench, has_read(bench.topic.num))?,
-            );
+            took(row, num, subject.measure(bench, has_read(bench.topic.num))?);
         }
     }
     let packed = match zstd.figures.len() == kcat.figures.len() {
@@ -113,12 +111,12 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
         .collect())
 }
 
-fn took(bench: &Bench, row: &mut Row, usage: Usage) {
-    let millions = bench.topic.num as f64 / 1e6;
+/// Notes what a run over `num` records took.
+pub fn took(row: &mut Row, num: usize, usage: Usage) {
     say(&format!(
         "    {}: {:.2} CPU-s, {:.0} MiB, {:.1} s",
         row.who, usage.cpu_s, usage.peak_mib, usage.wall_s
     ));
-    row.figures.push(usage.cpu_s / millions);
+    row.figures.push(usage.cpu_s * 1e6 / num as f64);
     row.peak_mib = row.peak_mib.max(usage.peak_mib);
 }

@@ -183,22 +183,32 @@ impl Writers {
         Ok(Writers { child })
     }
 
-    /// Eight writers write `bytes` in all, below `base`; MB a second until the last file is closed.
-    pub fn write(&mut self, base: &str, bytes: u64) -> Result<f64> {
+    /// Eight writers write `bytes` in all, below `base`; MB a second until the last file is closed. `synced`: the
+    /// DataNodes sync every block to disk, as hdfs-native has them do it.
+    pub fn write(&mut self, base: &str, bytes: u64, synced: bool) -> Result<f64> {
+        let millis = self.tell(&format!("{base} {bytes} {synced}"))?;
+        Ok(bytes as f64 / 1e3 / millis)
+    }
+
+    /// Makes so many empty files in `folder`.
+    pub fn make_files(&mut self, folder: &str, num: usize) -> Result<()> {
+        self.tell(&format!("{folder} {num} files")).map(|_| ())
+    }
+
+    /// Tells it one line; how many milliseconds it took.
+    fn tell(&mut self, line: &str) -> Result<f64> {
         use std::io::{BufRead as _, BufReader, Write as _};
         let stdin = self.child.0.stdin.as_mut();
         let stdin = stdin.ok_or_else(|| Error::new("java has no input"))?;
-        writeln!(stdin, "{base} {bytes}").context("java is gone")?;
+        writeln!(stdin, "{line}").context("java is gone")?;
         let stdout = self.child.0.stdout.as_mut();
         let stdout = stdout.ok_or_else(|| Error::new("java has no output"))?;
-        let mut line = String::new();
+        let mut said = String::new();
         BufReader::with_capacity(1, stdout)
-            .read_line(&mut line)
+            .read_line(&mut said)
             .context("java is gone")?;
-        let millis: f64 = line
-            .trim()
-            .parse()
-            .context(format!("the writers said {line:?}"))?;
-        Ok(bytes as f64 / 1e3 / millis)
+        let said = said.trim();
+        said.parse()
+            .context(format!("told {line:?}, the writers said {said:?}"))
     }
 }

@@ -7,13 +7,15 @@
 //! | [`limits`] | kcat that reads to nothing; a bare `_bulk` loop; Hadoop's own client |
 //! | [`subject`] | outflow under measurement |
 //! | [`peers`] | rsyslog, where it is installed |
-//! | [`cpu`], [`rates`], [`latency`], [`recovery`] | the parts of the run |
-//! | [`table`] | rows, medians, JSON |
+//! | [`cpu`], [`rates`], [`latency`], [`recovery`], [`growth`] | the parts of the run |
+//! | [`table`], [`plot`] | rows, medians, JSON; the same as a picture |
 
 mod cpu;
+mod growth;
 mod latency;
 mod limits;
 mod peers;
+mod plot;
 mod rates;
 mod records;
 mod recovery;
@@ -45,10 +47,13 @@ pub struct Options {
     /// How often each figure is taken; what is compared is interleaved
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs, start, kill, outage
+    /// Old files in HDFS for the part start-hdfs
+    #[arg(long, default_value_t = 20_000)]
+    old_files: usize,
+    /// Only these parts: elasticsearch, hdfs, latency, rate-elasticsearch, rate-hdfs, start, start-hdfs, kill, growth, both, outage
     #[arg(long)]
     only: Vec<String>,
-    /// Where the figures go as JSON, besides the tables that are printed
+    /// Where the figures go as JSON, besides the tables that are printed; the picture stands beside it as .svg
     #[arg(long, default_value = "target/bench.json")]
     json: PathBuf,
     /// The outflow binary; the one beside this program otherwise
@@ -59,6 +64,7 @@ pub struct Options {
 /// What the parts of a run share.
 struct Bench {
     rounds: usize,
+    old_files: usize,
     binary: PathBuf,
     kafka: Kafka,
     topic: Topic,
@@ -92,9 +98,24 @@ const PARTS: &[(&str, &str, Part)] = &[
         recovery::start,
     ),
     (
+        "start-hdfs",
+        "from the start of the process to the first file committed in HDFS, old files or none",
+        recovery::start_hdfs,
+    ),
+    (
         "kill",
         "kill -9 at full rate, into the stub",
         recovery::kill,
+    ),
+    (
+        "growth",
+        "CPU beside kcat's, from 1 to 1,000 partitions, one and two workers, into the stub",
+        growth::partitions,
+    ),
+    (
+        "both",
+        "both sinks in one process, 1,000 partitions each",
+        growth::both,
     ),
     (
         "outage",
@@ -123,12 +144,13 @@ pub fn run(options: &Options) -> Result<()> {
     let topic = Topic::fill(&kafka, "host-metrics", options.records, options.partitions)?;
     let bench = Bench {
         rounds: options.rounds.max(1),
+        old_files: options.old_files,
         binary,
         kafka,
         topic,
         dir: TestDir::new("bench")?,
     };
-    let mut parts = Vec::new();
+    let (mut parts, mut drawn) = (Vec::new(), Vec::new());
     for (name, title, part) in PARTS {
         if !options.only.is_empty() && !options.only.iter().any(|only| only == name) {
             continue;
@@ -138,6 +160,7 @@ pub fn run(options: &Options) -> Result<()> {
             Ok(rows) => {
                 say(&format!("\n{title}\n\n{}", table::table(&rows)));
                 parts.push(table::json(name, &rows));
+                drawn.push((*title, rows));
             }
             Err(error) => say(&format!("{name}: {error}")),
         }
@@ -152,8 +175,14 @@ pub fn run(options: &Options) -> Result<()> {
     );
     say(&about);
     let all = serde_json::json!({ "about": about, "parts": parts });
-    std::fs::write(&options.json, format!("{all:#}\n"))
-        .context(format!("can't write {}", options.json.display()))
+    let picture = options.json.with_extension("svg");
+    for (file, text) in [
+        (&options.json, format!("{all:#}\n")),
+        (&picture, plot::svg(&drawn)),
+    ] {
+        std::fs::write(file, text).context(format!("can't write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 fn say(text: &str) {

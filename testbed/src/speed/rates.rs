@@ -98,12 +98,18 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
     let topic = Topic::fill(&bench.kafka, "lines", 3 * bench.topic.num, 8)?;
     let mut writers = Writers::start(&hdfs, bench.dir.path())?;
     let mut client = Row::new("Hadoop's client, 8 writers, beside kcat", "MB/s", "");
+    let mut both = Row::new(
+        "the same with synced blocks, until kcat too has read all of it once",
+        "MB/s",
+        "",
+    );
     let mut ours = Row::new("outflow", "MB/s", "0.95 of the client");
     for pair in 0..=bench.rounds {
         let beside = Beside::start(&bench.kafka, &topic);
         let base = format!("/bench/writers-{pair}");
-        let theirs = writers.write(&base, topic.bytes)?;
+        let theirs = writers.write(&base, topic.bytes, false)?;
         drop(beside);
+        let done = write_and_read(bench, &topic, &mut writers, &format!("/bench/both-{pair}"))?;
         let base = format!("/bench/outflow-{pair}");
         let began = Instant::now();
         let into = Into::Hdfs(&hdfs, &base, "compression = \"none\"");
@@ -114,11 +120,12 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
         let seconds = (began.elapsed() - reading).as_secs_f64();
         let rate = topic.bytes as f64 / 1e6 / seconds;
         say(&format!(
-            "    client {theirs:.0}, outflow {rate:.0} MB/s, {:.0} MiB",
+            "    client {theirs:.0}, with all of kcat {done:.0}, outflow {rate:.0} MB/s, {:.0} MiB",
             usage.peak_mib
         ));
         if pair > 0 {
             client.figures.push(theirs);
+            both.figures.push(done);
             ours.figures.push(rate);
             ours.peak_mib = ours.peak_mib.max(usage.peak_mib);
         }
@@ -126,8 +133,24 @@ pub fn hdfs(bench: &Bench) -> Result<Vec<Row>> {
             .delete("/bench")
             .context("can't delete what was written")?;
     }
+    let mut against_both = ours.clone().against(&both);
+    against_both.who = "outflow, held against that".to_owned();
+    against_both.target = "";
     let ours = ours.against(&client);
-    Ok(vec![client, ours])
+    Ok(vec![client, ours, both, against_both])
+}
+
+/// What outflow does, by others: Hadoop's client writes it all, durably, while kcat reads it all; MB a second until
+/// both are done.
+fn write_and_read(bench: &Bench, topic: &Topic, writers: &mut Writers, base: &str) -> Result<f64> {
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| limits::read_to_nothing(&bench.kafka, topic));
+        writers.write(base, topic.bytes, true)?;
+        read.join()
+            .map_err(|_| Error::new("the thread that runs kcat failed"))?
+    })?;
+    Ok(topic.bytes as f64 / 1e6 / began.elapsed().as_secs_f64())
 }
 
 fn wait_for_first(outflow: &Outflow) -> Result<()> {

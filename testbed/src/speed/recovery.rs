@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use testbed::{Error, Mode, Result, Stub, TcpProxy};
+use testbed::error::Context;
+use testbed::{Error, Hdfs, HdfsOptions, Mode, Result, Stub, TcpProxy};
 
+use super::limits::Writers;
 use super::records::Topic;
-use super::subject::{Into, Subject};
+use super::subject::{Into, Plan, Subject};
 use super::table::Row;
 use super::{Bench, say};
 
@@ -39,6 +41,61 @@ pub fn start(bench: &Bench) -> Result<Vec<Row>> {
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// The same into HDFS, where a record is acknowledged when its file is committed: with nothing there, and with so many
+/// old files in the partitions' folders as the options say.
+pub fn start_hdfs(bench: &Bench) -> Result<Vec<Row>> {
+    let hdfs = Hdfs::start(&HdfsOptions {
+        jvm: testbed::warm_jvm(1_024),
+        ..HdfsOptions::default()
+    })?;
+    let mut writers = Writers::start(&hdfs, bench.dir.path())?;
+    let (name, num) = (&bench.topic.name, bench.topic.num_partitions);
+    let mut rows: Vec<Row> = Vec::new();
+    for old in [0, bench.old_files] {
+        let base = format!("/start-{old}");
+        for partition in 0..num {
+            let folder = format!("{base}/{name}/partition={partition}");
+            let part = usize::try_from(num).context("partitions")?;
+            writers.make_files(&folder, old / part)?;
+        }
+        let who = format!("start into HDFS, {num} partitions, {old} old files");
+        let mut row = Row::new(who, "s to the first committed file", "");
+        let into = Into::Hdfs(&hdfs, &base, "[hdfs.rotate]\nrecords = 1000");
+        let mut began = Instant::now();
+        let mut subject = Subject::start(bench, name, &into)?;
+        for _ in 0..bench.rounds {
+            committed(&subject)?;
+            row.figures.push(began.elapsed().as_secs_f64());
+            subject.outflow.stop(PATIENCE)?;
+            began = Instant::now();
+            subject = subject.again(bench)?;
+        }
+        subject.outflow.stop(PATIENCE)?;
+        let row = match rows.first() {
+            Some(first) => row.against(first),
+            None => row,
+        };
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Waits until a record is acknowledged.
+fn committed(subject: &Subject) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let acked = subject.outflow.metric("outflow_acked_records_total", &[]);
+        if acked.ok().flatten().is_some_and(|acked| acked > 0.0) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let log = subject.outflow.log();
+            return Err(Error::new(format!("nothing is committed\n{log}")));
+        }
+        std::thread::sleep(EVERY);
+    }
 }
 
 /// Seconds from the restart after kill -9 at full rate to the next document, and seconds of work that were done again.
@@ -75,7 +132,11 @@ fn one_kill(bench: &Bench, more: &str) -> Result<(f64, f64)> {
     let (stub, num) = (Stub::counting()?, bench.topic.num);
     let url = stub.url();
     let into = Into::Elasticsearch(&url, "bench");
-    let first = Subject::start_with(bench, &bench.topic.name, &into, more)?;
+    let plan = Plan {
+        kafka: more,
+        ..Plan::of(&bench.topic.name)
+    };
+    let first = Subject::start_with(bench, &plan, &[into])?;
     arrived(&stub, 1, &first)?;
     let began = Instant::now();
     arrived(&stub, num / 2, &first)?;
@@ -88,10 +149,11 @@ fn one_kill(bench: &Bench, more: &str) -> Result<(f64, f64)> {
     let second = first.again(bench)?;
     arrived(&stub, before + 1, &second)?;
     let back = restarted.elapsed().as_secs_f64();
+    let group = second.groups.first().map_or("", String::as_str);
     bench
         .kafka
         .client()
-        .wait_for_no_lag(&second.group, &bench.topic.name, PATIENCE)?;
+        .wait_for_no_lag(group, &bench.topic.name, PATIENCE)?;
     let doubled = stub.num_docs().saturating_sub(num);
     second.outflow.stop(Duration::from_secs(60))?;
     Ok((back, doubled as f64 / rate))

@@ -1,6 +1,7 @@
-//! outflow, as it is measured: one sink, one process.
+//! outflow, as it is measured: a process of its own.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use testbed::error::Context;
@@ -15,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub struct Subject {
     /// The process.
     pub outflow: Outflow,
-    /// Its group.
-    pub group: String,
+    /// The groups of its sinks.
+    pub groups: Vec<String>,
     topic: String,
     admin: String,
     meter: Meter,
@@ -30,58 +31,68 @@ pub enum Into<'a> {
     Hdfs(&'a Hdfs, &'a str, &'a str),
 }
 
+/// What may differ from run to run.
+pub struct Plan<'a> {
+    /// The topic that is read.
+    pub topic: &'a str,
+    /// Workers of each sink.
+    pub workers: usize,
+    /// Lines more of `[kafka]`.
+    pub kafka: &'a str,
+}
+
+impl<'a> Plan<'a> {
+    /// One worker that reads this topic.
+    pub fn of(topic: &'a str) -> Self {
+        Plan {
+            topic,
+            workers: 1,
+            kafka: "",
+        }
+    }
+}
+
 impl Subject {
-    /// Starts it on `topic`, in a group that is its own.
+    /// Starts one sink with one worker on `topic`, in a group that is its own.
     pub fn start(bench: &Bench, topic: &str, into: &Into<'_>) -> Result<Self> {
-        Self::start_with(bench, topic, into, "")
+        Self::start_with(bench, &Plan::of(topic), std::slice::from_ref(into))
     }
 
-    /// The same, with these lines more of `[kafka]`.
-    pub fn start_with(bench: &Bench, topic: &str, into: &Into<'_>, more: &str) -> Result<Self> {
+    /// One process for several sinks, each in a group that is its own.
+    pub fn start_with(bench: &Bench, plan: &Plan<'_>, sinks: &[Into<'_>]) -> Result<Self> {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let group = format!("bench-{number}");
         let admin = format!("127.0.0.1:{}", testbed::ports::free_port()?);
-        let mut text = format!(
-            "name = \"bench\"\nworkers = 1\nshutdown_timeout = \"60s\"\n\n[kafka]\n\
-             bootstrap_servers = \"{}\"\ntopics = [\"{topic}\"]\ngroup_id = \"{group}\"\n{more}\n\
-             [rejected]\npolicy = \"quarantine\"\n\n[admin]\nlisten = \"{admin}\"\n\n",
-            bench.kafka.bootstrap()
-        );
-        let _ = match into {
-            Into::Elasticsearch(url, index) => {
-                write!(
-                    text,
-                    "[elasticsearch]\nurls = [\"{url}\"]\nindex = \"{index}\"\n"
-                )
-            }
-            Into::Hdfs(hdfs, base, more) => {
-                write!(
-                    text,
-                    "[hdfs]\nurl = \"{}\"\nbase = \"{base}\"\n{more}\n",
-                    hdfs.url()
-                )
-            }
-        };
-        let file = bench.dir.path().join(format!("{group}.toml"));
-        std::fs::write(&file, text).context("can't write the configuration")?;
-        Self::spawn(bench, group, topic.to_owned(), admin)
+        let mut groups = Vec::new();
+        for into in sinks {
+            let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let group = format!("bench-{number}");
+            let text = configuration(bench, plan, into, &group, &admin);
+            std::fs::write(file(bench, &group), text).context("can't write the configuration")?;
+            groups.push(group);
+        }
+        Self::spawn(bench, groups, plan.topic.to_owned(), admin)
     }
 
     /// The same once more, after its end.
     pub fn again(self, bench: &Bench) -> Result<Self> {
-        Self::spawn(bench, self.group, self.topic, self.admin)
+        Self::spawn(bench, self.groups, self.topic, self.admin)
     }
 
-    fn spawn(bench: &Bench, group: String, topic: String, admin: String) -> Result<Self> {
-        let file = bench.dir.path().join(format!("{group}.toml"));
-        let args = ["run", "--config", &file.to_string_lossy()];
-        let log = bench.dir.path().join(format!("{group}.log"));
+    fn spawn(bench: &Bench, groups: Vec<String>, topic: String, admin: String) -> Result<Self> {
+        let mut args = vec!["run".to_owned()];
+        for group in &groups {
+            args.extend([
+                "--config".to_owned(),
+                file(bench, group).display().to_string(),
+            ]);
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let log = bench.dir.path().join(format!("{}.log", groups.join("-")));
         let outflow = Outflow::spawn(&bench.binary, &args, &[], log)?.with_admin(&admin);
         let meter = Meter::new(outflow.pid());
         Ok(Subject {
             outflow,
-            group,
+            groups,
             topic,
             admin,
             meter,
@@ -103,9 +114,49 @@ impl Subject {
         let mut usage = self.meter.until_it_ends(Duration::from_secs(90))?;
         usage.wall_s = wall_s.wall_s;
         let client = bench.kafka.client();
-        client.wait_for_no_lag(&self.group, &self.topic, Duration::from_secs(5))?;
+        for group in &self.groups {
+            client.wait_for_no_lag(group, &self.topic, Duration::from_secs(5))?;
+        }
         Ok(usage)
     }
+}
+
+fn file(bench: &Bench, group: &str) -> PathBuf {
+    bench.dir.path().join(format!("{group}.toml"))
+}
+
+fn configuration(
+    bench: &Bench,
+    plan: &Plan<'_>,
+    into: &Into<'_>,
+    group: &str,
+    admin: &str,
+) -> String {
+    let mut text = format!(
+        "name = \"{group}\"\nworkers = {}\nshutdown_timeout = \"60s\"\n\n[kafka]\n\
+         bootstrap_servers = \"{}\"\ntopics = [\"{}\"]\ngroup_id = \"{group}\"\n{}\n\
+         [rejected]\npolicy = \"quarantine\"\n\n[admin]\nlisten = \"{admin}\"\n\n",
+        plan.workers,
+        bench.kafka.bootstrap(),
+        plan.topic,
+        plan.kafka,
+    );
+    let _ = match into {
+        Into::Elasticsearch(url, index) => {
+            write!(
+                text,
+                "[elasticsearch]\nurls = [\"{url}\"]\nindex = \"{index}\"\n"
+            )
+        }
+        Into::Hdfs(hdfs, base, more) => {
+            write!(
+                text,
+                "[hdfs]\nurl = \"{}\"\nbase = \"{base}\"\n{more}\n",
+                hdfs.url()
+            )
+        }
+    };
+    text
 }
 
 /// Whether a process counts `num` records as read; asked ten times a second at most, as each question costs it.

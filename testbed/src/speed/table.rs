@@ -82,7 +82,7 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 /// Three digits that matter.
-fn short(figure: f64) -> String {
+pub fn short(figure: f64) -> String {
     match figure {
         f if f >= 100.0 => format!("{f:.0}"),
         f if f >= 10.0 => format!("{f:.1}"),
