@@ -95,9 +95,9 @@ impl Site<'_> {
         };
         let release = format!("test-{}-{sink}", std::process::id());
         let config = text(volume("config"), "/configMap/name");
-        let config = self.config_map(find("ConfigMap", config), sink, &release);
-        let secrets = self.secrets(volume("secrets"), &release, password);
-        let mut file = format!("{config}\n---\n{secrets}\n");
+        let config = self.config_map(find("ConfigMap", config), sink);
+        let secrets = self.secrets(volume("secrets"), password);
+        let mut file = String::new();
         let mut pods = Vec::new();
         for ordinal in 0..set["spec"]["replicas"].as_u64().unwrap() {
             let name = format!("{release}-{ordinal}");
@@ -111,9 +111,9 @@ impl Site<'_> {
             pod["spec"]["hostNetwork"] = json!(true);
             for volume in pod["spec"]["volumes"].as_array_mut().unwrap() {
                 match text(volume, "/name") {
-                    "config" => volume["configMap"]["name"] = json!(release),
+                    "config" => volume["configMap"]["name"] = json!(name),
                     "secrets" => {
-                        let files = json!({"name": secrets_name(&release)});
+                        let files = json!({"name": secrets_name(&name)});
                         *volume = json!({"name": "secrets", "configMap": files});
                     }
                     own => volume["name"] = json!(format!("{name}-{own}")),
@@ -139,6 +139,14 @@ impl Site<'_> {
                     .iter()
                     .map(|(name, value)| json!({"name": name, "value": value})),
             );
+            // Each pod's own: podman writes the files again for each pod that shares them, under the eyes of the others.
+            for (mut map, name) in [
+                (config.clone(), name.clone()),
+                (secrets.clone(), secrets_name(&name)),
+            ] {
+                map["metadata"]["name"] = json!(name);
+                writeln!(file, "---\n{map}").unwrap();
+            }
             writeln!(file, "---\n{pod}").unwrap();
             pods.push(Pod {
                 podman: self.podman,
@@ -146,7 +154,6 @@ impl Site<'_> {
                 probes: probes.into(),
                 address,
                 name,
-                release: release.clone(),
             });
         }
         let path: PathBuf = self.stage.dir().join(format!("{release}.yaml"));
@@ -164,19 +171,18 @@ impl Site<'_> {
         pods
     }
 
-    fn config_map(&self, mut map: Value, sink: &str, release: &str) -> Value {
+    fn config_map(&self, mut map: Value, sink: &str) -> Value {
         let mut config = text(&map, "/data/outflow.toml").to_owned();
         for (there, instead) in self.addresses(sink) {
             assert_eq!(config.matches(there).count(), 1, "{there}: {config}");
             config = config.replace(there, &instead);
         }
-        map["metadata"]["name"] = json!(release);
         map["data"]["outflow.toml"] = json!(config);
         map
     }
 
     /// What a projected volume puts together.
-    fn secrets(&self, volume: &Value, release: &str, password: &str) -> Value {
+    fn secrets(&self, volume: &Value, password: &str) -> Value {
         let sources = list(volume, "/projected/sources").iter();
         let items = sources.flat_map(|source| list(source, "/secret/items"));
         let files = items.map(|item| {
@@ -184,13 +190,12 @@ impl Site<'_> {
             (text(item, "/path").to_owned(), json!(content))
         });
         let files: serde_json::Map<String, Value> = files.collect();
-        let name = secrets_name(release);
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files})
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": files})
     }
 }
 
-fn secrets_name(release: &str) -> String {
-    format!("{release}-secrets")
+fn secrets_name(pod: &str) -> String {
+    format!("{pod}-secrets")
 }
 
 /// A pod that runs. Dropping it removes it and what it had.
@@ -202,7 +207,6 @@ pub struct Pod {
     probes: Vec<(&'static str, Value)>,
     address: String,
     name: String,
-    release: String,
 }
 
 impl Pod {
@@ -316,10 +320,8 @@ impl Drop for Pod {
     fn drop(&mut self) {
         let podman = self.podman;
         podman.command(&["pod", "rm", "--force", "--time", "0", &self.name]);
-        let own = ["tmp", "state"].map(|volume| format!("{}-{volume}", self.name));
-        // The last one of a StatefulSet takes what all had.
-        let shared = [self.release.clone(), secrets_name(&self.release)];
-        for volume in own.iter().chain(&shared) {
+        let named = ["tmp", "state", "secrets"].map(|volume| format!("{}-{volume}", self.name));
+        for volume in named.iter().chain([&self.name]) {
             podman.command(&["volume", "rm", volume]);
         }
     }

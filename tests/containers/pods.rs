@@ -86,7 +86,7 @@ fn pods_of_the_manifests_are_killed_stopped_and_started_while_records_flow_and_n
     }
     // Nobody but us ended a container, the kernel for its memory neither.
     for pod in documents.iter().chain(&files) {
-        assert!(pod.restarts() <= 1, "{}", pod.log());
+        assert!(pod.restarts() <= 1, "{}: {}", pod.restarts(), pod.log());
         pod.stop();
     }
     let found = elasticsearch.documents().all(INDICES).unwrap();
