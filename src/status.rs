@@ -1,6 +1,8 @@
 //! Snapshots: what observers (admin HTTP, metrics, the lag evaluator) may see of a running pipeline. Workers
 //! publish them; nothing on the record's way waits for a reader. Serialised as they are by `/api/v1/status`.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 /// A sink's circuit: closed (working), open (waiting, one probe at a time), half open (a probe is out).
@@ -49,7 +51,7 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for its turn, for room in its span, or (with a reason) for its index, for Kafka or the end of
+    /// Open, and waiting for room in its span, or (with a reason) for its turn, for its index, for Kafka or the end of
     /// a pause.
     Waiting,
     /// Being drained before it is given back.
@@ -81,6 +83,22 @@ pub struct Verdict {
     pub catch_up_s: Option<f64>,
 }
 
+/// Which of two partitions takes longer to catch up, by `catch_up` and `catch_up_s`: one that never will keeps the whole
+/// from it, and of one that nobody knows says nothing.
+pub fn later_caught_up(one: (&str, Option<f64>), other: (&str, Option<f64>)) -> Ordering {
+    let rank = |(word, seconds): (&str, Option<f64>)| {
+        let rank = match word {
+            "never" => 3,
+            "in_seconds" => 2,
+            "done" | "keeps_up" => 1,
+            _ => 0,
+        };
+        (rank, seconds.unwrap_or(0.0))
+    };
+    let (one, other) = (rank(one), rank(other));
+    one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+}
+
 /// One partition as its worker sees it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PartitionStatus {
@@ -99,6 +117,9 @@ pub struct PartitionStatus {
     pub needs_a_person: bool,
     /// Whether it is read, and nothing has come of it for long though its log goes on: `reason` says more.
     pub waits_for_kafka: bool,
+    /// Whether nothing is wrong with it, and it merely waits for its turn, or for what was read of it to be committed:
+    /// `reason` says more.
+    pub waits_for_turn: bool,
     /// Next offset to read from Kafka.
     pub next: Option<i64>,
     /// Everything below is final: what may be committed.
@@ -117,6 +138,13 @@ pub struct PartitionStatus {
     pub commit_mismatch: Option<String>,
     /// How its lag is judged, once it is.
     pub verdict: Option<Verdict>,
+}
+
+impl PartitionStatus {
+    /// Whether it waits for what isn't there (its index, Kafka), and not for its turn.
+    pub fn is_held_up(&self) -> bool {
+        self.state == PartitionState::Waiting && self.reason.is_some() && !self.waits_for_turn
+    }
 }
 
 /// One worker.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -413,6 +413,109 @@ fn health_asks_the_process_of_the_configuration_and_says_why() {
     let (code, _, err) = health(&["--live", "--timeout", "300ms"]);
     running.signal("-CONT");
     assert!(code == 1 && err.contains("no answer within 300ms"), "{err}");
+}
+
+type Answer = fn(&str) -> &'static str;
+
+/// A server that answers each page with what is told for it: bytes as they go over the wire, after which it holds the
+/// connection or, if there are none, hangs up.
+fn answering(answer: Answer) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let mut head = String::new();
+            let mut lines = BufReader::new(&connection);
+            lines.read_line(&mut head).unwrap();
+            let said = answer(head.split(' ').nth(1).unwrap_or_default());
+            if !said.is_empty() {
+                connection.write_all(said.as_bytes()).unwrap();
+                held.push(connection);
+            }
+        }
+    });
+    format!("http://{address}")
+}
+
+const READY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nready\n";
+
+#[test]
+fn health_tells_a_process_that_is_well_from_one_that_starts_is_stuck_or_is_wedged() {
+    let url = answering(|page| match page {
+        "/readyz" => {
+            "HTTP/1.1 503 x\r\nContent-Length: 83\r\n\r\nnot ready\nsink a: worker 0 is starting\n\
+                      sink b: t[3] is quarantined: a strange file\n"
+        }
+        _ => "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nalive\n",
+    });
+    let found = run(&["health", "--url", &url]);
+    let said = format!(
+        "unhealthy: {url}/readyz: not ready; sink a: worker 0 is starting; sink b: t[3] is quarantined: a strange file\n"
+    );
+    assert_eq!(found, (1, String::new(), said));
+    // No restart helps.
+    let found = run(&["health", "--url", &url, "--live"]);
+    assert_eq!(found, (0, format!("{url}/livez: alive\n"), String::new()));
+
+    let url = answering(|page| match page {
+        "/livez" => {
+            "HTTP/1.1 503 x\r\nContent-Length: 50\r\n\r\nnot alive\nsink a: worker 0 hasn't moved for 121 s\n"
+        }
+        _ => READY,
+    });
+    let (code, out, err) = run(&["health", "--url", &url, "--live"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(
+        err.ends_with("/livez: not alive; sink a: worker 0 hasn't moved for 121 s\n"),
+        "{err}"
+    );
+    let found = run(&["health", "--url", &url]);
+    assert_eq!(found, (0, format!("{url}/readyz: ready\n"), String::new()));
+}
+
+#[test]
+fn health_believes_no_other_server_than_outflows() {
+    let answers: [(Answer, &str); 7] = [
+        (
+            |_| "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<html></html>\n",
+            "/readyz: that isn't outflow's admin server, or another version's: it didn't say \"ready\"",
+        ),
+        (
+            |_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "that isn't outflow's admin server",
+        ),
+        (
+            |_| "HTTP/1.1 503 x\r\nContent-Length: 12\r\n\r\nno upstream\n",
+            "that isn't outflow's admin server",
+        ),
+        (
+            |_| "HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n",
+            "/readyz: HTTP 404",
+        ),
+        (
+            |page| match page {
+                "/readyz" => "HTTP/1.1 302 x\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+                _ => READY,
+            },
+            "/readyz: HTTP 302",
+        ),
+        (|_| "", "is outflow running there, with this admin.listen?"),
+        // It begins, and doesn't go on.
+        (
+            |_| "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nrea",
+            "no answer within 2s",
+        ),
+    ];
+    for (answer, why) in answers {
+        let url = answering(answer);
+        let (code, out, err) = run(&["health", "--url", &url, "--timeout", "2s"]);
+        assert_eq!((code, out.as_str()), (1, ""), "{why}: {err}");
+        assert!(
+            err.starts_with("unhealthy: ") && err.contains(why),
+            "{why}: {err}"
+        );
+    }
 }
 
 #[test]

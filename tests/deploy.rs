@@ -1,21 +1,16 @@
 //! What is ready to use: the dashboard, the alert rules, the runbook. Whether real processes have the metrics is asked in
 //! tests/monitor.rs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "deploy/queries.rs"]
 mod queries;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use testbed::guard::TestDir;
+use testbed::tool::{Said, installed};
 
 fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -86,27 +81,16 @@ fn metrics_are_found_in_queries() {
     assert_eq!(found, ["a_bucket", "e"].map(str::to_owned).into());
 }
 
-fn promtool(args: &[&str]) -> Option<(bool, String)> {
-    match Command::new("promtool").args(args).output() {
-        Ok(done) => {
-            let said = [done.stdout, done.stderr].concat();
-            Some((
-                done.status.success(),
-                String::from_utf8_lossy(&said).into_owned(),
-            ))
-        }
-        Err(_) => {
-            eprintln!("NOT TESTED: promtool isn't installed (Debian: prometheus)");
-            None
-        }
-    }
+fn promtool(args: &[&str]) -> Option<Said> {
+    let promtool = installed(&["promtool"], "Debian: prometheus")?;
+    Some(promtool.run(args, "").unwrap())
 }
 
 #[test]
 fn the_rules_do_what_their_own_tests_say() {
     let tests = repository("deploy/prometheus/alerts_test.yaml");
-    if let Some((is_fine, said)) = promtool(&["test", "rules", tests.to_str().unwrap()]) {
-        assert!(is_fine, "{said}");
+    if let Some(said) = promtool(&["test", "rules", tests.to_str().unwrap()]) {
+        assert!(said.is_fine, "{}", said.all());
     }
 }
 
@@ -121,9 +105,9 @@ fn every_query_of_the_dashboard_is_one() {
         text += &format!("  - record: query_{n}\n    expr: '{query}'\n");
     }
     std::fs::write(&file, text).unwrap();
-    if let Some((is_fine, said)) = promtool(&["check", "rules", file.to_str().unwrap()]) {
-        assert!(is_fine, "{said}");
+    if let Some(said) = promtool(&["check", "rules", file.to_str().unwrap()]) {
         let num = queries::of_dashboard().len();
-        assert!(said.contains(&format!("{num} rules found")), "{said}");
+        let is_whole = said.out.contains(&format!("{num} rules found"));
+        assert!(said.is_fine && is_whole, "{}", said.all());
     }
 }

@@ -9,6 +9,7 @@
 #[path = "hdfs_sink/feeder.rs"]
 mod feeder;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 use feeder::{Feeder, LONG, Row, line, settings};
 use outflow::config::settings::{Compression, Partitioning, TimeUnit, Tombstones};
 use outflow::error::Kind;
-use outflow::sinks::Connector;
 use outflow::sinks::hdfs::check::check;
+use outflow::sinks::{Connector, Slot};
 use outflow::status::CircuitState;
 use testbed::guard::wait_until;
 use testbed::{Files, Hdfs, HdfsOptions};
@@ -492,12 +493,26 @@ fn twenty_partitions_take_turns_on_four_files() {
     let (base, files) = ("/turns", hdfs.files());
     let mut feeder = Feeder::new(settings(hdfs.url(), base));
     let slots: Vec<_> = (0..20).map(|n| feeder.add("t", n, rows(500))).collect();
+    let turn = "waits for its turn: 4 of 20 partitions have files open at a time; ";
+    let (all_say_why, most_open) = (Cell::new(false), Cell::new(0));
     feeder.run_until("everything to be committed", |feeder| {
-        slots
-            .iter()
-            .all(|slot| feeder.partition(*slot).acked >= 500)
+        let why = |slot: &Slot| feeder.sink.as_ref().unwrap().why_waiting(*slot);
+        let said: Vec<_> = slots.iter().filter_map(why).collect();
+        let waits = said.iter().any(|why| why.starts_with(turn));
+        all_say_why.set(all_say_why.get() || waits && slots.len() - said.len() <= 4);
+        let closing = said.iter().filter(|why| why.contains("are being closed"));
+        let delivering = feeder.partitions.values().filter(|p| p.is_delivering);
+        most_open.set(most_open.get().max(closing.count() + delivering.count()));
+        let mut partitions = slots.iter().map(|slot| feeder.partition(*slot));
+        partitions.all(|partition| partition.acked >= 500)
     });
     assert!(feeder.most_delivering <= 4, "{}", feeder.most_delivering);
+    assert!(all_say_why.get(), "who isn't read says why");
+    let most_open = most_open.get();
+    assert!(
+        most_open > 4,
+        "who closes holds no place of four: {most_open}"
+    );
     for partition in 0..20 {
         assert_eq!(lines(&files, base, "t", partition), plain_lines(0..500));
     }

@@ -1,11 +1,6 @@
 //! Notifications as their receivers get them: over sockets, from groups that are judged by the real rules.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "notify/alertmanager.rs"]
 mod alertmanager;

@@ -27,6 +27,7 @@ mod source;
 #[path = "simulation/world.rs"]
 mod world;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -162,6 +163,27 @@ fn a_pause_takes_nothing_commits_what_was_taken_and_keeps_its_partitions() {
         assert_eq!(run.nodes[0].rebalances(), 1);
         run.violation().unwrap();
     }
+}
+
+/// Whoever looks can tell a partition that waits for its turn from one that something is wrong with.
+#[test]
+fn a_partition_that_waits_for_its_turn_says_so() {
+    let mut plan = Plan::quiet(Kind::Hdfs);
+    plan.open_files = 1;
+    let mut run = Run::new(plan, Rng::new(2), Journal::new(false));
+    let mut said = BTreeSet::new();
+    while lock(&run.world).now < 60_000 {
+        run.step();
+        for status in run.nodes[0].partitions() {
+            if status.state == outflow::status::PartitionState::Waiting {
+                assert_eq!(status.reason.as_deref(), Some("waits for its turn"));
+                assert!(status.waits_for_turn && !status.is_held_up());
+                said.insert(status.partition);
+            }
+        }
+    }
+    assert_eq!(said.len(), 3, "each of them waits now and then: {said:?}");
+    run.violation().unwrap();
 }
 
 /// A simulation in which nothing happens proves nothing.

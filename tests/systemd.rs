@@ -1,21 +1,16 @@
 //! The systemd units, and what outflow tells a service manager. With `systemd-analyze` where it is installed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use outflow::config::keys::find;
 use testbed::guard::TestDir;
+use testbed::tool::{Said, installed};
 use testbed::{Outflow, ports};
 
 const UNITS: [&str; 3] = [
@@ -165,16 +160,9 @@ fn without_a_service_manager_nothing_is_missed() {
     );
 }
 
-fn analyze(args: &[&str]) -> Option<(bool, String)> {
-    let Ok(done) = Command::new("systemd-analyze").args(args).output() else {
-        eprintln!("NOT TESTED: systemd-analyze isn't installed (Debian: systemd)");
-        return None;
-    };
-    let said = [done.stdout, done.stderr].concat();
-    Some((
-        done.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    ))
+fn analyze(args: &[&str]) -> Option<Said> {
+    let analyze = installed(&["systemd-analyze"], "Debian: systemd")?;
+    Some(analyze.run(args, "").unwrap())
 }
 
 #[test]
@@ -183,8 +171,9 @@ fn systemd_takes_the_units() {
     for name in UNITS {
         let file = dir.path().join(name.replace("@.", "@hdfs."));
         std::fs::write(&file, unit(name).replace("/usr/bin/outflow", BINARY)).unwrap();
-        if let Some((is_fine, said)) = analyze(&["verify", "--man=no", file.to_str().unwrap()]) {
-            assert!(is_fine && said.is_empty(), "{name}: {said}");
+        if let Some(said) = analyze(&["verify", "--man=no", file.to_str().unwrap()]) {
+            let all = said.all();
+            assert!(said.is_fine && all.is_empty(), "{name}: {all}");
         }
     }
 }
@@ -200,8 +189,12 @@ fn units_are_exposed_little() {
             "--threshold=15",
             file.to_str().unwrap(),
         ];
-        if let Some((is_fine, said)) = analyze(&args) {
-            assert!(is_fine && said.contains("exposure level"), "{name}: {said}");
+        if let Some(said) = analyze(&args) {
+            let all = said.all();
+            assert!(
+                said.is_fine && all.contains("exposure level"),
+                "{name}: {all}"
+            );
         }
     }
 }

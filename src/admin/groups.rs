@@ -122,7 +122,7 @@ pub(super) async fn groups(
             num_topics: store.topic_names().count(),
         });
         for name in store.group_names() {
-            if let Some(judged) = judge(&store, name, now_ms, &watched.rules) {
+            if let Some(judged) = judge(&store, name, now_ms, &watched.rules_of(name)) {
                 answer.groups.push(group(watched, name, &judged, now_ms));
             }
         }
@@ -148,7 +148,7 @@ pub(super) async fn one_group(
         );
     };
     let (store, now_ms) = (watched.store(), watched.now_ms());
-    let Some(judged) = judge(&store, &name, now_ms, &watched.rules) else {
+    let Some(judged) = judge(&store, &name, now_ms, &watched.rules_of(&name)) else {
         return failure(
             StatusCode::NOT_FOUND,
             "there is no such group, or it never committed",

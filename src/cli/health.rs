@@ -13,7 +13,7 @@ use crate::config::surroundings::Host;
 use crate::config::{self, keys::FileKind};
 use crate::error::Error;
 use crate::observe::Client;
-use crate::observe::client::Verdict;
+use crate::observe::client::{HealthPage, Verdict};
 
 const AFTER_HELP: &str = "\
 Asks the admin server that the files configure (or the one at --url), and nothing else: neither
@@ -78,7 +78,10 @@ impl Health {
             .enable_all()
             .build()
             .map_err(|error| Error::unavailable(format!("no runtime: {error}")))?;
-        let page = if self.live { "livez" } else { "readyz" };
+        let page = match self.live {
+            true => HealthPage::Live,
+            false => HealthPage::Ready,
+        };
         let verdict = runtime.block_on(client.verdict(page));
         // Resolving a name may still be under way on a thread of its own.
         runtime.shutdown_background();

@@ -23,7 +23,12 @@ pub struct ServiceManager {
 impl ServiceManager {
     /// That of the environment.
     pub fn find() -> Self {
-        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        Self::told(|name| env::var(name).ok())
+    }
+
+    /// That of these variables.
+    fn told(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
         let Some(name) = variable("NOTIFY_SOCKET") else {
             return ServiceManager {
                 socket: None,
@@ -36,6 +41,8 @@ impl ServiceManager {
         let is_ours =
             variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
         let micros = variable("WATCHDOG_USEC").and_then(|micros| micros.parse().ok());
+        // 0 is no watchdog.
+        let micros = micros.filter(|micros| *micros > 0);
         ServiceManager {
             socket,
             patience: micros.filter(|_| is_ours).map(Duration::from_micros),
@@ -86,4 +93,136 @@ fn connect(name: &str) -> io::Result<UnixDatagram> {
     socket.connect_addr(&address)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::error::Error;
+    use crate::offsets::TopicPartition;
+    use crate::status::SinkStatus;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A process that is alive or isn't.
+    #[derive(Default)]
+    struct Fake {
+        is_wedged: AtomicBool,
+    }
+
+    impl Observed for Fake {
+        fn sinks(&self) -> Vec<SinkStatus> {
+            Vec::new()
+        }
+
+        fn release(&self, _: &str, _: &TopicPartition) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn not_alive(&self) -> Vec<String> {
+            let why = "worker 0 hasn't moved for 121 s".to_owned();
+            Some(why)
+                .filter(|_| self.is_wedged.load(Ordering::Relaxed))
+                .into_iter()
+                .collect()
+        }
+    }
+
+    /// systemd's end of the socket.
+    struct Listener {
+        dir: tempfile::TempDir,
+        socket: UnixDatagram,
+    }
+
+    impl Listener {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let socket = UnixDatagram::bind(dir.path().join("notify")).expect("a socket");
+            socket.set_nonblocking(true).expect("its mode");
+            Listener { dir, socket }
+        }
+
+        /// With these variables beside the socket's.
+        fn manager(&self, more: &[(&str, &str)]) -> Arc<ServiceManager> {
+            let path = self.dir.path().join("notify");
+            Arc::new(ServiceManager::told(|name| match name {
+                "NOTIFY_SOCKET" => path.to_str().map(str::to_owned),
+                name => {
+                    let found = more.iter().find(|(key, _)| *key == name);
+                    found.map(|(_, value)| (*value).to_owned())
+                }
+            }))
+        }
+
+        /// What was told since the last look.
+        fn heard(&self) -> Vec<String> {
+            let mut heard = Vec::new();
+            let mut datagram = [0; 100];
+            while let Ok(num) = self.socket.recv(&mut datagram) {
+                heard.push(String::from_utf8_lossy(&datagram[..num]).into_owned());
+            }
+            heard
+        }
+    }
+
+    fn of_watchdog(pid: &str) -> [(&'static str, &str); 2] {
+        [("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", pid)]
+    }
+
+    #[test]
+    fn each_thing_is_told_in_systemds_words() {
+        let listener = Listener::new();
+        let manager = listener.manager(&[]);
+        manager.ready();
+        assert_eq!(listener.heard(), ["READY=1"]);
+        manager.stopping();
+        assert_eq!(listener.heard(), ["STOPPING=1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wedged_process_gives_no_sign_of_life_so_that_it_is_restarted() {
+        let listener = Listener::new();
+        let fake = Arc::new(Fake::default());
+        let pid = std::process::id().to_string();
+        let manager = listener.manager(&of_watchdog(&pid));
+        manager.keep_alive(fake.clone());
+        tokio::time::sleep(PATIENCE).await;
+        let heard = listener.heard();
+        assert!(heard.len() >= 2, "one may come late: {heard:?}");
+        assert!(heard.iter().all(|what| what == "WATCHDOG=1"), "{heard:?}");
+        fake.is_wedged.store(true, Ordering::Relaxed);
+        tokio::time::sleep(PATIENCE).await;
+        assert_eq!(listener.heard(), [""; 0]);
+        fake.is_wedged.store(false, Ordering::Relaxed);
+        tokio::time::sleep(PATIENCE).await;
+        assert!(!listener.heard().is_empty(), "it goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_signs_of_life_without_a_watchdog_or_with_another_process() {
+        let listener = Listener::new();
+        for variables in [&[][..], &of_watchdog("1"), &[("WATCHDOG_USEC", "0")]] {
+            let manager = listener.manager(variables);
+            assert_eq!(manager.patience, None, "{variables:?}");
+            manager.clone().keep_alive(Arc::new(Fake::default()));
+            tokio::time::sleep(2 * PATIENCE).await;
+            assert_eq!(listener.heard(), [""; 0], "{variables:?}");
+            manager.ready();
+            assert_eq!(listener.heard(), ["READY=1"], "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_nobody_has_does_not_keep_anything_from_working() {
+        for name in [None, Some(""), Some("/nowhere/notify"), Some("@")] {
+            let manager = ServiceManager::told(|variable| match variable {
+                "NOTIFY_SOCKET" => name.map(str::to_owned),
+                _ => None,
+            });
+            manager.ready();
+            manager.stopping();
+        }
+    }
 }

@@ -97,6 +97,8 @@ pub struct Rules {
     pub allowed_lag: u64,
     /// What is mended.
     pub mends: Mends,
+    /// Commits may be so far apart though all is well (milliseconds): who commits whole files commits seldom.
+    pub pause_ms: i64,
 }
 
 impl Default for Rules {
@@ -105,6 +107,7 @@ impl Default for Rules {
             minimum_complete: 0.0,
             allowed_lag: 0,
             mends: Mends::ALL,
+            pause_ms: 0,
         }
     }
 }
@@ -346,16 +349,13 @@ impl Judge<'_> {
             .iter()
             .all(|commit| commit.offset == self.last.offset)
         {
-            let reason = Reason::Stalled {
-                offset: self.last.offset,
-                for_ms: self
-                    .last
-                    .timestamp_ms
-                    .saturating_sub(self.first.timestamp_ms),
+            let (offset, for_ms) = (self.last.offset, self.span_ms());
+            return match self.is_in_time(for_ms) {
+                true => (Status::Ok, Reason::Working),
+                false => (Status::Stall, Reason::Stalled { offset, for_ms }),
             };
-            return (Status::Stall, reason);
         }
-        match self.falls_behind() {
+        match self.falls_behind().filter(|grew| self.is_much(*grew)) {
             Some((from, to)) => (Status::Warn, Reason::FallingBehind { from, to }),
             None => (Status::Ok, Reason::Working),
         }
@@ -375,7 +375,7 @@ impl Judge<'_> {
             _ => last.timestamp_ms,
         };
         let for_ms = self.now_ms.saturating_sub(since);
-        if for_ms <= self.patience_ms() {
+        if for_ms <= self.patience_ms() || self.is_in_time(for_ms) {
             return None;
         }
         let was_read_to_the_end = |end: i64| end <= last.offset;
@@ -384,12 +384,21 @@ impl Judge<'_> {
         (!recently).then_some(for_ms)
     }
 
+    /// Whether the next commit may come as late as that.
+    fn is_in_time(&self, ms: i64) -> bool {
+        let pause_ms = self.rules.pause_ms;
+        pause_ms > 0 && ms <= pause_ms
+    }
+
+    /// The time from the window's first commit to its last.
+    fn span_ms(&self) -> i64 {
+        let first = self.first.timestamp_ms;
+        self.last.timestamp_ms.saturating_sub(first)
+    }
+
     /// How long a commit may be missing: as long as the window spans.
     fn patience_ms(&self) -> i64 {
-        let span = self
-            .last
-            .timestamp_ms
-            .saturating_sub(self.first.timestamp_ms);
+        let span = self.span_ms();
         if !self.rules.mends.prompt_stop {
             return span;
         }
@@ -428,6 +437,14 @@ impl Judge<'_> {
         let has_trend = || trend::grows(&lags) && last > first;
         let grows = never_falls || (self.rules.mends.trend && has_trend());
         grows.then(|| (first.unwrap_or(0), last.unwrap_or(0)))
+    }
+
+    /// Where commits are far apart, what came in the seconds around them makes lags differ: a tenth of what was read
+    /// meanwhile is nothing.
+    fn is_much(&self, (from, to): (u64, u64)) -> bool {
+        let read = self.last.offset.saturating_sub(self.first.offset);
+        let grown = i64::try_from(to.saturating_sub(from)).unwrap_or(i64::MAX);
+        self.rules.pause_ms == 0 || grown > read / 10
     }
 }
 

@@ -478,3 +478,38 @@ proptest! {
         crate::lag::pace(&case.seen(), now);
     }
 }
+
+/// It commits a file every ten minutes, and one was missing for so many seconds.
+fn of_files(last_ago: i64, lag: fn(i64) -> u64) -> Case {
+    let commits: Vec<_> = (0..4)
+        .map(|n| (last_ago + (3 - n) * 600, n * 600, Some(lag(n))))
+        .collect();
+    Case::new(10, &commits).ends(&[(20, 2_400), (10, 2_410), (0, 2_420)])
+}
+
+#[test]
+fn who_commits_whole_files_is_given_the_time_to_fill_them() {
+    let slow = Rules {
+        pause_ms: 1_230_000,
+        ..Rules::default()
+    };
+    let status = |case: Case| case.judge(&slow).status;
+    assert_eq!(status(of_files(1_200, |_| 3)), Status::Ok);
+    assert_eq!(status(of_files(1_900, |_| 3)), Status::Stop);
+    // One commit so far: its first file isn't full yet.
+    let young = |ago| Case::new(10, &[(ago, 100, Some(1))]).ends(&[(10, 600), (0, 610)]);
+    assert_eq!(status(young(500)), Status::Ok);
+    assert_eq!(young(500).mended(), Status::Stop, "as for anybody else");
+    assert_eq!(status(young(1_300)), Status::Stop);
+    // Records that came while it committed aren't what it falls behind by; half of what it reads is.
+    assert_eq!(status(of_files(10, |n| n as u64 + 1)), Status::Ok);
+    assert_eq!(status(of_files(10, |n| n as u64 * 300 + 1)), Status::Warn);
+    assert_eq!(of_files(10, |n| n as u64 + 1).mended(), Status::Warn);
+    // The same offset again and again, for longer than a file takes.
+    let stuck = |span: i64| {
+        let commits: Vec<_> = (0..10).map(|n| (n * span, 100, Some(50))).rev().collect();
+        Case::new(10, &commits).ends(&[(20, 150), (0, 150)])
+    };
+    assert_eq!(status(stuck(30)), Status::Ok);
+    assert_eq!(status(stuck(200)), Status::Stall);
+}

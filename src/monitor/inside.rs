@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::watched::{About, Clusters, Watched, judge};
 use super::words;
 use crate::clock::unix_ms;
-use crate::config::settings::{LagSettings, Settings};
+use crate::config::settings::{LagSettings, Settings, SinkSettings};
 use crate::lag::group_records::CommittedOffset;
 use crate::lag::{LogEnd, Sighting, Store};
 use crate::status::{PartitionStatus, SinkStatus};
@@ -76,6 +76,9 @@ impl Inside {
                 clusters.push(Arc::new(Watched::new(about, rules.rules, store, unix_ms)));
                 clusters.len() - 1
             });
+            if let (Some(watched), Some(pause_ms)) = (clusters.get(place), pause_ms(sink)) {
+                watched.set_pause(&sink.kafka.group_id, pause_ms);
+            }
             sinks.insert(sink.name.to_string(), place);
         }
         Inside {
@@ -133,7 +136,7 @@ impl Inside {
                 continue;
             };
             let (store, now_ms) = (watched.store(), watched.now_ms());
-            let Some(judged) = judge(&store, group, now_ms, &watched.rules) else {
+            let Some(judged) = judge(&store, group, now_ms, &watched.rules_of(group)) else {
                 continue;
             };
             let mut verdicts = HashMap::new();
@@ -151,6 +154,16 @@ impl Inside {
             }
         }
     }
+}
+
+/// How far apart a sink's commits may be: HDFS' partitions wait up to the rotation's age for their turn, and files are
+/// as old as that when they are closed.
+fn pause_ms(sink: &Settings) -> Option<i64> {
+    let SinkSettings::Hdfs(hdfs) = &sink.sink else {
+        return None;
+    };
+    let age_ms = i64::try_from(hdfs.rotation.age.as_millis()).unwrap_or(i64::MAX);
+    Some(age_ms.saturating_mul(2).saturating_add(PROMPT_MS))
 }
 
 /// A paused sink falls behind or stands still: the verdicts say why.

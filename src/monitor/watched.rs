@@ -62,6 +62,8 @@ pub struct Watched {
     troubles: Mutex<BTreeMap<Who, (String, bool)>>,
     /// What this process itself knows of groups of its own that aren't well.
     causes: Mutex<BTreeMap<String, String>>,
+    /// How far apart the commits of this process' own groups may be (milliseconds).
+    pauses: Mutex<BTreeMap<String, i64>>,
 }
 
 /// Several.
@@ -79,6 +81,7 @@ impl Watched {
             no_logs: AtomicBool::new(false),
             troubles: Mutex::default(),
             causes: Mutex::default(),
+            pauses: Mutex::default(),
         }
     }
 
@@ -134,6 +137,24 @@ impl Watched {
     pub fn cause(&self, group: &str) -> Option<String> {
         let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
         causes.get(group).cloned()
+    }
+
+    /// The commits of a group of this process' own may be so far apart while all is well (milliseconds).
+    pub fn set_pause(&self, group: &str, pause_ms: i64) {
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.insert(group.to_owned(), pause_ms);
+    }
+
+    /// How a group is judged. One that something is known to keep is given no more time than any.
+    pub fn rules_of(&self, group: &str) -> Rules {
+        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause_ms = pauses.get(group).copied();
+        Rules {
+            pause_ms: pause_ms
+                .filter(|_| self.cause(group).is_none())
+                .unwrap_or(0),
+            ..self.rules
+        }
     }
 
     /// Nobody says where logs end, or somebody does again.

@@ -2,7 +2,7 @@
 
 use super::watched::Judged;
 use crate::lag::{CatchUp, PartitionVerdict, Seen, Status, TimeLag, pace};
-use crate::status::Verdict;
+use crate::status::{Verdict, later_caught_up};
 
 /// The verdict on a partition.
 pub fn of_partition(verdict: &PartitionVerdict<'_>, seen: &Seen<'_>, now_ms: i64) -> Verdict {
@@ -45,17 +45,9 @@ pub fn of_group(judged: &Judged<'_>, now_ms: i64) -> Verdict {
         let known = parts.iter().filter_map(rate);
         known.reduce(|all, one| all + one)
     };
-    // With any that never will, all never will.
-    let slowest = parts.iter().max_by(|a, b| {
-        let rank = |verdict: &Verdict| match verdict.catch_up {
-            "never" => 3,
-            "in_seconds" => 2,
-            "unknown" => 0,
-            _ => 1,
-        };
-        let seconds = |verdict: &Verdict| verdict.catch_up_s.unwrap_or(0.0);
-        (rank(a).cmp(&rank(b))).then(seconds(a).total_cmp(&seconds(b)))
-    });
+    let slowest = parts
+        .iter()
+        .max_by(|a, b| later_caught_up((a.catch_up, a.catch_up_s), (b.catch_up, b.catch_up_s)));
     let latest = parts
         .iter()
         .max_by_key(|verdict| (verdict.time_lag_ms, verdict.time_lag_is_more));

@@ -172,7 +172,7 @@ impl Outbox {
     }
 
     /// Waits for messages.
-    async fn next(&self, most: usize) -> Vec<Message> {
+    pub(super) async fn next(&self, most: usize) -> Vec<Message> {
         loop {
             let news = self.news.notified();
             let taken = {

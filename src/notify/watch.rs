@@ -147,7 +147,7 @@ fn look_at(watched: &Watched, notifiers: &mut [Notifier]) {
         };
         // The store is held for one group at a time: others write into it.
         let (store, now_ms) = (watched.store(), watched.now_ms());
-        let Some(judged) = judge(&store, &id.group, now_ms, &watched.rules) else {
+        let Some(judged) = judge(&store, &id.group, now_ms, &watched.rules_of(&id.group)) else {
             continue;
         };
         let seen = Level::of(judged.verdict.status);
@@ -167,3 +167,7 @@ fn look_at(watched: &Watched, notifiers: &mut [Notifier]) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

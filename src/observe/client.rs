@@ -26,6 +26,25 @@ pub struct Client {
     timeout: Duration,
 }
 
+/// A health page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthPage {
+    /// Whether a restart would help.
+    Live,
+    /// Whether it works, or waits for what goes away by itself.
+    Ready,
+}
+
+impl HealthPage {
+    /// Its path, and its word for what is well.
+    fn path_and_word(self) -> (&'static str, &'static str) {
+        match self {
+            HealthPage::Live => ("livez", "alive"),
+            HealthPage::Ready => ("readyz", "ready"),
+        }
+    }
+}
+
 /// What a health page says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -108,19 +127,23 @@ impl Client {
         Ok(Picture::of(answers, wanted))
     }
 
-    /// What a health page (`livez`, `readyz`) says.
+    /// What a health page says.
     ///
     /// # Errors
     /// Nobody answers, or not as outflow does.
-    pub async fn verdict(&self, page: &str) -> Result<Verdict, Error> {
-        let (url, status, body) = self.ask(&[page]).await?;
-        let is_well = match status {
-            200 => true,
-            503 => false,
-            _ => return Err(refused(&url, status, &body)),
-        };
+    pub async fn verdict(&self, page: HealthPage) -> Result<Verdict, Error> {
+        let (path, word) = page.path_and_word();
+        let (url, status, body) = self.ask(&[path]).await?;
         let text = String::from_utf8_lossy(&body);
         let said: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+        let first = said.first().copied().unwrap_or_default();
+        // Others answer 200 to whatever they are asked.
+        let is_well = match status {
+            200 if first == word => true,
+            503 if first.strip_prefix("not ") == Some(word) => false,
+            200 | 503 => return Err(strange(&url, format_args!("it didn't say {word:?}"))),
+            _ => return Err(refused(&url, status, &body)),
+        };
         let why = format!("{url}: {}", said.join("; "));
         Ok(Verdict { is_well, why })
     }
@@ -130,11 +153,7 @@ impl Client {
         if !(200..300).contains(&status) {
             return Err(refused(&url, status, &body));
         }
-        serde_json::from_slice(&body).map_err(|why| {
-            let what =
-                format!("{url}: that isn't outflow's admin server, or another version's: {why}");
-            Error::corrupt(what)
-        })
+        serde_json::from_slice(&body).map_err(|why| strange(&url, why))
     }
 
     /// A page: its address, its status and its body.
@@ -191,6 +210,12 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
         .map_err(|_| Error::misconfigured("the token has characters that HTTP doesn't take"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// An answer that isn't outflow's.
+fn strange(url: &Url, why: impl std::fmt::Display) -> Error {
+    let what = format!("{url}: that isn't outflow's admin server, or another version's: {why}");
+    Error::corrupt(what)
 }
 
 /// What the server says, and what to do.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::pages::Figures;
+use crate::status::later_caught_up;
 
 /// How much a row matters, from the least on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,18 +93,8 @@ pub(super) fn together(parts: &[Part]) -> Figures {
     let figures = || parts.iter().map(|part| &part.figures);
     let worst = parts.iter().max_by_key(|part| part.badness());
     let latest = figures().max_by_key(|f| (f.time_lag_ms, f.time_lag_is_more));
-    let slowest = figures().max_by(|a, b| {
-        let rank = |figures: &Figures| match &*figures.catch_up {
-            "never" => 3,
-            "in_seconds" => 2,
-            "done" | "keeps_up" => 1,
-            _ => 0,
-        };
-        let seconds = |figures: &Figures| figures.catch_up_s.unwrap_or(0.0);
-        rank(a)
-            .cmp(&rank(b))
-            .then(seconds(a).total_cmp(&seconds(b)))
-    });
+    let slowest = figures()
+        .max_by(|a, b| later_caught_up((&a.catch_up, a.catch_up_s), (&b.catch_up, b.catch_up_s)));
     Figures {
         status: worst.and_then(|part| {
             Some(match part.figures.status.as_deref()? {

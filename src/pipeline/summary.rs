@@ -77,8 +77,8 @@ fn held_up<'a>(partitions: impl Iterator<Item = &'a PartitionStatus>) -> Option<
     let (mut held_up, mut num, mut all) = (None::<&PartitionStatus>, 0, 0);
     for partition in partitions {
         all += 1;
-        let why = partition.reason.as_deref().filter(|why| *why != PAUSED);
-        if partition.state == PartitionState::Waiting && why.is_some() {
+        let is_paused = partition.reason.as_deref() == Some(PAUSED);
+        if partition.is_held_up() && !is_paused {
             num += 1;
             let worst = held_up.get_or_insert(partition);
             if partition.needs_a_person && !worst.needs_a_person {
@@ -125,7 +125,10 @@ mod tests {
         let red = || partition(PartitionState::Waiting, Some(("index 'a': red", false)));
         let blocked = || partition(PartitionState::Waiting, Some(("index 'b': blocked", true)));
         let fine = || partition(PartitionState::Running, None);
-        let turn = || partition(PartitionState::Waiting, None);
+        let turn = || PartitionStatus {
+            waits_for_turn: true,
+            ..partition(PartitionState::Waiting, Some(("waits for its turn", false)))
+        };
         let said = |state: &str, why: &str| (state.to_owned(), why.to_owned());
 
         assert_eq!(

@@ -261,7 +261,9 @@ impl Worker {
         }
         let remarks = self.source.remarks();
         let log_end = |partition: &TopicPartition| self.source.log_end(partition);
-        let partitions = self.control.snapshot(log_end, &remarks.standing_still);
+        let turn = |slot| self.sink.why_waiting(slot);
+        let standing_still = &remarks.standing_still;
+        let partitions = self.control.snapshot(log_end, standing_still, turn);
         let letters = self
             .dead_letters
             .as_ref()

@@ -148,7 +148,7 @@ pub enum Answer {
         slot: Slot,
         /// Which assignment of it.
         epoch: Epoch,
-        /// The trouble it waits for; none if it is merely not its turn.
+        /// The trouble it waits for; none if it is merely not its turn ([`Sink::why_waiting`] says more).
         why: Option<Error>,
     },
     /// Deliver it again, from the record after the last that `append` took.
@@ -271,6 +271,12 @@ pub trait Sink {
     /// Tells whether deliveries are held back by request: then a partition that is silent isn't at its end.
     fn hold(&mut self, is_held: bool) {
         let _ = is_held;
+    }
+
+    /// Why a partition isn't delivered that was paused, or opened, without a reason: in words, for people.
+    fn why_waiting(&self, slot: Slot) -> Option<String> {
+        let _ = slot;
+        None
     }
 }
 

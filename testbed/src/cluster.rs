@@ -107,40 +107,37 @@ pub fn shared() -> &'static Cluster {
 /// Who has the shared cluster: one test alone, or some beside each other.
 static TURN: RwLock<()> = RwLock::new(());
 
-/// The shared cluster for one test alone. When the guard goes, the services are healed.
-pub struct Exclusive {
+/// The shared cluster in a test's hands, alone or beside others.
+pub struct Shared {
     cluster: &'static Cluster,
-    _alone: RwLockWriteGuard<'static, ()>,
+    alone: Option<RwLockWriteGuard<'static, ()>>,
+    _beside: Option<RwLockReadGuard<'static, ()>>,
 }
 
 /// Waits for the turn of this test: it has the services alone, whatever the number of test threads, and may break
-/// them.
-pub fn exclusive() -> Exclusive {
+/// them. When the guard goes, they are healed.
+pub fn exclusive() -> Shared {
     // A test that failed with the lock in its hands doesn't spoil the next ones: Drop has healed.
     let alone = TURN.write().unwrap_or_else(PoisonError::into_inner);
-    Exclusive {
+    Shared {
         cluster: shared(),
-        _alone: alone,
+        alone: Some(alone),
+        _beside: None,
     }
-}
-
-/// The shared cluster for a test beside others, as many as there are test threads.
-pub struct Together {
-    cluster: &'static Cluster,
-    _beside: RwLockReadGuard<'static, ()>,
 }
 
 /// Waits until nobody has the services alone. For a test that leaves them as they are, and minds nothing but topics,
-/// groups, indices and folders of its own.
-pub fn together() -> Together {
+/// groups, indices and folders of its own; as many such as there are test threads go on beside each other.
+pub fn together() -> Shared {
     let beside = TURN.read().unwrap_or_else(PoisonError::into_inner);
-    Together {
+    Shared {
         cluster: shared(),
-        _beside: beside,
+        alone: None,
+        _beside: Some(beside),
     }
 }
 
-impl std::ops::Deref for Together {
+impl std::ops::Deref for Shared {
     type Target = Cluster;
 
     fn deref(&self) -> &Cluster {
@@ -148,16 +145,11 @@ impl std::ops::Deref for Together {
     }
 }
 
-impl std::ops::Deref for Exclusive {
-    type Target = Cluster;
-
-    fn deref(&self) -> &Cluster {
-        self.cluster
-    }
-}
-
-impl Drop for Exclusive {
+impl Drop for Shared {
     fn drop(&mut self) {
+        if self.alone.is_none() {
+            return;
+        }
         if let Err(error) = self.cluster.heal() {
             use std::io::Write;
             let _ = writeln!(

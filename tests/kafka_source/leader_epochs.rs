@@ -101,12 +101,30 @@ fn a_partition_that_waits_for_its_leaders_word_says_so() {
     m.until("read", |m| m.seen.len() == 200);
     let epoch = m.seen.last().expect("records").leader_epoch;
     m.stop(0);
+    // Another one takes nothing of what is there.
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut full = Member::fixed(&fixed(&t, "waits", &[1]), stored(folder.path()));
+    full.source.tell_standstills_after(Duration::from_secs(1));
+    full.until("read", |full| full.seen.len() == 100);
     t.produce("waits", 0, 100, 20);
+    t.produce("waits", 1, 100, 20);
     m.until("there is more", |m| m.source.log_end(&m.id(0)) == Some(120));
+    m.until("the other is read", |m| {
+        full.poll();
+        m.offsets(1).len() == 120 && full.source.log_end(&full.id(1)) == Some(120)
+    });
 
     t.kafka.freeze().expect("frozen");
     m.source.start(Slot(0), &m.id(0), 100, epoch);
-    m.until("it is told", |m| !m.standing_still.is_empty());
+    m.until("it is told", |m| {
+        full.poll();
+        let still = &full.standing_still;
+        assert!(
+            still.is_empty(),
+            "what isn't taken doesn't stand still: {still:?}"
+        );
+        !m.standing_still.is_empty()
+    });
     let why = m.standing_still.get(&m.id(0)).expect("of this partition");
     let asked = format!("the one that was read (leader epoch {epoch}), and nothing is read before");
     assert!(

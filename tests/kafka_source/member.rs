@@ -171,6 +171,12 @@ impl Member {
 
     /// One turn of a loop.
     pub fn turn(&mut self) {
+        self.poll();
+        self.take();
+    }
+
+    /// A turn in which nothing may be taken.
+    pub fn poll(&mut self) {
         let mut events = Vec::new();
         self.source.poll(&mut events);
         for event in events {
@@ -180,6 +186,9 @@ impl Member {
         self.idle = remarks.idle;
         self.stood_still.extend(remarks.stood_still);
         self.standing_still = remarks.standing_still;
+    }
+
+    fn take(&mut self) {
         let (seen, next) = (&mut self.seen, &mut self.next);
         self.source
             .take(2_048, Duration::from_millis(5), &mut |record| {

@@ -1,41 +1,16 @@
 //! The chart, with the tools that people use: only where they are installed.
 
-use std::process::{Command, Stdio};
+use testbed::tool::{Said, installed};
 
 use super::manifests::repository;
 
-/// What a tool said, and whether it was content; `None` where it isn't installed.
-fn run(program: &str, args: &[&str], input: Option<&str>) -> Option<(bool, String)> {
-    let stdin = if input.is_some() {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    };
-    let mut command = Command::new(program);
-    command.args(args).current_dir(repository("."));
-    let started = command
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = started else {
-        eprintln!("NOT TESTED: {program} isn't installed");
-        return None;
-    };
-    if let Some(input) = input {
-        let mut stdin = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut stdin, input.as_bytes()).unwrap();
-    }
-    let done = child.wait_with_output().unwrap();
-    let said = if done.status.success() {
-        done.stdout
-    } else {
-        [done.stdout, done.stderr].concat()
-    };
-    Some((
-        done.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    ))
+fn run(program: &str, source: &str, args: &[&str], input: &str) -> Option<Said> {
+    let tool = installed(&[program], source)?;
+    Some(tool.run(args, input).unwrap())
+}
+
+fn helm(args: &[&str]) -> Option<Said> {
+    run("helm", "https://helm.sh", args, "")
 }
 
 const CHART: &str = "deploy/helm/outflow";
@@ -45,25 +20,29 @@ const BOTH: &str = "deploy/helm/outflow/examples/both-sinks.yaml";
 fn template(settings: &[&str]) -> Option<Result<String, String>> {
     let mut args = vec!["template", "outflow", CHART, "--values", BOTH];
     args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-    let (is_fine, said) = run("helm", &args, None)?;
-    Some(if is_fine { Ok(said) } else { Err(said) })
+    let said = helm(&args)?;
+    Some(match said.is_fine {
+        true => Ok(said.out),
+        false => Err(said.all()),
+    })
 }
 
 #[test]
 fn helm_finds_nothing_wrong() {
     for more in [&[][..], &["--values", BOTH]] {
         let args = [&["lint", "--strict", CHART][..], more].concat();
-        if let Some((is_fine, said)) = run("helm", &args, None) {
-            assert!(is_fine, "{said}");
+        if let Some(said) = helm(&args) {
+            assert!(said.is_fine, "{}", said.all());
         }
     }
 }
 
 #[test]
 fn the_plain_manifests_are_the_charts() {
-    if run("helm", &["version"], None).is_some() {
-        let (is_fine, said) = run("scripts/manifests.sh", &["--check"], None).unwrap();
-        assert!(is_fine, "{said}");
+    if helm(&["version"]).is_some() {
+        let script = repository("scripts/manifests.sh");
+        let said = run(script.to_str().unwrap(), "ours", &["--check"], "").unwrap();
+        assert!(said.is_fine, "{}", said.all());
     }
 }
 
@@ -116,9 +95,11 @@ fn everything_that_the_chart_makes_is_what_kubernetes_takes() {
             .flat_map(|place| ["-schema-location", place]),
     );
     args.push("-");
-    let Some((is_fine, said)) = run("kubeconform", &args, Some(&rendered)) else {
+    let source = "https://github.com/yannh/kubeconform";
+    let Some(said) = run("kubeconform", source, &args, &rendered) else {
         return;
     };
+    let (is_fine, said) = (said.is_fine, said.all());
     if said.contains("failed downloading schema") {
         eprintln!("NOT TESTED: kubeconform can't have its schemas: {said}");
         return;

@@ -7,15 +7,10 @@ use serde_json::Value;
 use testbed::guard::{Guarded, Spec, TestDir, wait_until};
 use testbed::http::Http;
 use testbed::ports::free_port;
+use testbed::tool::installed;
 
 use super::receiver::LONG;
 use super::{AT_ONCE, Scene};
-
-/// Debian's name, and that of the project's own archives.
-fn program() -> Option<PathBuf> {
-    let names = ["prometheus-alertmanager", "alertmanager"];
-    names.into_iter().find_map(testbed::tool::find)
-}
 
 fn start(program: PathBuf, dir: &TestDir, port: u16) -> Guarded {
     let config = "route:\n  receiver: none\nreceivers:\n  - name: none\n";
@@ -38,12 +33,13 @@ fn start(program: PathBuf, dir: &TestDir, port: u16) -> Guarded {
 
 #[test]
 fn the_real_one_shows_an_alert_until_it_is_over() {
-    let Some(program) = program() else {
-        eprintln!("NOT TESTED: Alertmanager isn't installed (Debian: prometheus-alertmanager)");
+    // Debian's name, and that of the project's own archives.
+    let names = ["prometheus-alertmanager", "alertmanager"];
+    let Some(program) = installed(&names, "Debian: prometheus-alertmanager") else {
         return;
     };
     let (dir, port) = (TestDir::new("alertmanager").unwrap(), free_port().unwrap());
-    let _process = start(program, &dir, port);
+    let _process = start(program.path().to_owned(), &dir, port);
     let http = Http::new(format!("http://127.0.0.1:{port}")).with_timeout(Duration::from_secs(10));
     let ready = || match http.get("/-/ready") {
         Ok(answer) if answer.status == 200 => Ok(()),

@@ -69,7 +69,7 @@ impl Observed for Fake {
                 continue;
             };
             let (store, now_ms) = (watched.store(), watched.now_ms());
-            if let Some(judged) = judge(&store, group, now_ms, &watched.rules) {
+            if let Some(judged) = judge(&store, group, now_ms, &watched.rules_of(group)) {
                 sink.verdict = Some(words::of_group(&judged, now_ms));
             }
         }

@@ -1,5 +1,7 @@
 //! Windows as pictures, and a thousand rows.
 
+use outflow::status::PartitionState;
+
 use super::*;
 
 #[test]
@@ -95,5 +97,32 @@ fn a_thousand_partitions_are_sorted_filtered_and_cost_only_the_rows_in_view() {
         .unwrap();
     page.wait_for("the longest lag", &first("events[999]"))
         .unwrap();
+    assert_clean(&page, &served.url());
+}
+
+#[test]
+fn a_partition_that_waits_for_its_turn_says_when_it_comes_and_alarms_nobody() {
+    let fake = two_sinks();
+    let why = "waits for its turn: 4 of 8 partitions have files open at a time; due at 2026-11-27T01:24:30Z";
+    fake.change(|sink| {
+        let partition = &mut sink.workers[0].partitions[2];
+        partition.state = PartitionState::Waiting;
+        partition.reason = Some(why.to_owned());
+        partition.waits_for_turn = true;
+    });
+    let served = fake::serve(&fake, 0);
+    let page = open(&served, "#/sink/elasticsearch");
+    page.wait_for_text("Its turn comes").unwrap();
+    page.eval("document.querySelector('.check input').click()")
+        .unwrap();
+    page.wait_for_text("No partition is like that.").unwrap();
+    page.eval("document.querySelector('.check input').click()")
+        .unwrap();
+    let find =
+        "[...document.querySelectorAll('.rowlink')].find((b) => b.textContent === 'events[2]')";
+    page.wait_for("its row", &format!("!!{find}")).unwrap();
+    page.eval(&format!("{find}.click()")).unwrap();
+    // As a sentence.
+    page.wait_for_text(&why.replacen('w', "W", 1)).unwrap();
     assert_clean(&page, &served.url());
 }

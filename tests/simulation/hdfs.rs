@@ -314,6 +314,11 @@ impl SimHdfs {
 }
 
 impl Sink for SimHdfs {
+    fn why_waiting(&self, slot: Slot) -> Option<String> {
+        let is_reading = self.parts.get(&slot)?.reading;
+        (!is_reading).then(|| "waits for its turn".to_owned())
+    }
+
     fn open(&mut self, assignment: Assignment) {
         let mut world = lock(&self.world);
         let p = assignment.partition.partition;

@@ -115,7 +115,7 @@ impl Found {
         let store = watched.store();
         self.dropped.push((label, store.num_dropped() as f64));
         for group in store.group_names() {
-            let Some(judged) = judge(&store, group, now_ms, &watched.rules) else {
+            let Some(judged) = judge(&store, group, now_ms, &watched.rules_of(group)) else {
                 continue;
             };
             let labels = GroupLabels {

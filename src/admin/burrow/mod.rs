@@ -254,9 +254,9 @@ fn judged(burrow: &Burrow, uri: &Uri, (name, group): (String, String), all: bool
     }
     let watched = burrow.cluster(&name);
     let store = watched.map(|watched| watched.store());
-    let judged = watched
-        .zip(store.as_ref())
-        .and_then(|(watched, store)| judge(store, &group, watched.now_ms(), &watched.rules));
+    let judged = watched.zip(store.as_ref()).and_then(|(watched, store)| {
+        judge(store, &group, watched.now_ms(), &watched.rules_of(&group))
+    });
     let code = match judged {
         Some(_) => StatusCode::OK,
         None => StatusCode::NOT_FOUND,

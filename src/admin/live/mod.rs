@@ -262,7 +262,7 @@ fn look_at(watched: &[Arc<Watched>]) -> (Vec<ClusterLook>, Vec<(Group, usize)>) 
         // The store is held for one group at a time: whoever watches needs it, too.
         for name in names {
             let (store, now_ms) = (watched.store(), watched.now_ms());
-            if let Some(judged) = judge(&store, &name, now_ms, &watched.rules) {
+            if let Some(judged) = judge(&store, &name, now_ms, &watched.rules_of(&name)) {
                 let group = groups::group(watched, &name, &judged, now_ms);
                 let bad = bad(&judged);
                 let num_bad = bad.len();

@@ -24,6 +24,9 @@ struct Row<'a> {
     /// Whether it stands still until a person acts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     needs_a_person: bool,
+    /// Whether it waits for its turn, and for nothing that is wrong.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    waits_for_turn: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<usize>,
     /// The member that has it, if it is watched from outside.
@@ -53,6 +56,7 @@ pub(super) fn of_sink(status: &SinkStatus) -> Rows {
         partition: p.partition,
         state: Some(p.state),
         needs_a_person: p.needs_a_person,
+        waits_for_turn: p.waits_for_turn,
         why: p.reason.as_deref().or(p.commit_mismatch.as_deref()),
         worker: Some(worker),
         owner: None,
@@ -67,7 +71,7 @@ pub(super) fn of_sink(status: &SinkStatus) -> Rows {
 /// `None` if there is no such group.
 pub(super) fn of_group(watched: &Watched, group: &str) -> Option<Rows> {
     let (store, now_ms) = (watched.store(), watched.now_ms());
-    let judged = judge(&store, group, now_ms, &watched.rules)?;
+    let judged = judge(&store, group, now_ms, &watched.rules_of(group))?;
     let parts = judged.verdict.partitions.iter().zip(&judged.partitions);
     let rows = parts.map(|(verdict, part)| Row {
         topic: verdict.id.topic,

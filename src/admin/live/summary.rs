@@ -161,7 +161,7 @@ fn running(status: &SinkStatus, known: Known) -> (Level, String, Option<String>)
         _ if needs_a_person(status) => {
             return (Level::Bad, "Needs you".to_owned(), status.reason.clone());
         }
-        _ if partitions(status).any(is_held_up) => {
+        _ if partitions(status).any(PartitionStatus::is_held_up) => {
             let why = status.reason.clone();
             return (Level::Waiting, "Partly waiting".to_owned(), why);
         }
@@ -175,11 +175,6 @@ fn running(status: &SinkStatus, known: Known) -> (Level, String, Option<String>)
 
 fn partitions(status: &SinkStatus) -> impl Iterator<Item = &PartitionStatus> {
     status.workers.iter().flat_map(|worker| &worker.partitions)
-}
-
-/// It waits for something of the sink's or of Kafka's, which its reason names, and not for its turn.
-fn is_held_up(partition: &PartitionStatus) -> bool {
-    partition.state == PartitionState::Waiting && partition.reason.is_some()
 }
 
 fn needs_a_person(status: &SinkStatus) -> bool {

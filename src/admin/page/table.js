@@ -14,7 +14,7 @@ const ranks = { bad: 4, waiting: 3, busy: 2, quiet: 1, good: 0 };
 /** Level and word of a row: what the sink does with it goes before how its lag is judged. */
 export function standing(row) {
   if (row.needs_a_person && row.state !== 'quarantined') return ['bad', 'Needs you'];
-  if (row.state === 'waiting' && row.why) return ['waiting', 'Waiting'];
+  if (row.state === 'waiting' && row.why && !row.waits_for_turn) return ['waiting', 'Waiting'];
   const state = row.state && row.state !== 'running' ? states[row.state] : null;
   if (state && state[0] !== 'quiet') return [state[0], state[1]];
   const status = row.verdict?.status;

@@ -112,7 +112,7 @@ impl Validator<'_> {
         Rules {
             minimum_complete: complete as f32 / 100.0,
             allowed_lag: number("allowed_lag").map_or(0, |n| u64::try_from(n).unwrap_or(0)),
-            mends: Mends::ALL,
+            ..Rules::default()
         }
     }
 

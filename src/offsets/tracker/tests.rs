@@ -351,4 +351,9 @@ fn following_a_record_allocates_nothing() {
     });
     assert_eq!(tracker.committable(), 10_000);
     assert!(measured.count_total < 10, "{}", measured.count_total);
+    // Nor does what isn't acknowledged for long.
+    let measured = allocation_counter::measure(|| {
+        assert!((10_000..20_000).all(|offset| tracker.take(offset, 0)));
+    });
+    assert_eq!(measured.bytes_total, 0, "while one leader wrote them");
 }

@@ -16,7 +16,9 @@ use crate::offsets::{Epoch, TopicPartition};
 use crate::pipeline::source::Commit;
 use crate::sinks::Slot;
 
-/// Unchanged offsets are committed again this often, so that lag monitors see a living group.
+/// Unchanged offsets are committed again this often, so that lag monitors see a living group. Not those of partitions that
+/// are at work and have merely nothing to commit yet, as long as an open file: again and again the same offset, though
+/// there is more, is what monitors call a stall.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// A commit that isn't answered for this long no longer keeps the next one back.
@@ -170,12 +172,18 @@ impl Control {
         let is_fenced = matches!(partition.state, State::Fenced { .. });
         let offset = match (partition.news(), partition.committed) {
             (Some(news), _) => news,
-            (None, Some(before)) if (heartbeat && partition.committed_it) || is_fenced => before,
+            (None, Some(before)) if is_fenced => before,
+            (None, Some(before)) if heartbeat && self.shows_life(partition) => before,
             // Nobody has a position yet: the oldest offset passes no record, wherever the other owner starts.
             (None, None) if is_fenced => partition.location.as_ref()?.log_start,
             _ => return None,
         };
         Some((slot, partition.epoch, offset))
+    }
+
+    /// Whether its offset is committed again as a sign of life.
+    fn shows_life(&self, partition: &Partition) -> bool {
+        partition.committed_it && (self.sink_is_down || !partition.is_at_work())
     }
 
     fn commit(

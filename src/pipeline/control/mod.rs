@@ -413,17 +413,20 @@ impl Control {
     }
 
     /// Every partition as observers see it; `log_end` tells what the client last saw, `standing_still` what it
-    /// delivers nothing of, and why.
+    /// delivers nothing of, and why, `turn` why the sink wants nothing of one.
     pub fn snapshot(
         &self,
         log_end: impl Fn(&TopicPartition) -> Option<i64>,
         standing_still: &HashMap<TopicPartition, String>,
+        turn: impl Fn(Slot) -> Option<String>,
     ) -> Vec<PartitionStatus> {
-        let shown = |partition: &Partition| {
+        let shown = |(index, partition): (usize, &Option<Partition>)| {
+            let partition = partition.as_ref()?;
             let still = standing_still.get(&partition.id);
-            self.shown(partition.snapshot(&log_end), still)
+            let turn = || turn(Slot(index));
+            Some(self.shown(partition.snapshot(&log_end), still, turn))
         };
-        self.slots.iter().flatten().map(shown).collect()
+        self.slots.iter().enumerate().filter_map(shown).collect()
     }
 
     /// The slots that are running, for telling sinks the log ends.

@@ -147,6 +147,14 @@ impl Partition {
         )
     }
 
+    /// Whether what was taken of it is on its way, or it waits for its turn: what comes of that is committed in time.
+    pub fn is_at_work(&self) -> bool {
+        match self.state {
+            State::Paused => self.reason.is_none(),
+            _ => self.is_delivered() && !self.is_final(),
+        }
+    }
+
     /// The leader epoch that was found committed with `offset`: committing the offset again without it would
     /// take the broker's means to tell a truncation.
     pub fn found_leader_epoch(&self, offset: i64) -> Option<i32> {
@@ -187,6 +195,7 @@ impl Partition {
             reason: self.reason.as_ref().map(ToString::to_string),
             needs_a_person: self.needs_a_person(),
             waits_for_kafka: false,
+            waits_for_turn: false,
             next: self.tracker.as_ref().map(Tracker::next),
             acked,
             committed: self.committed,

@@ -17,23 +17,31 @@ impl Control {
         }
     }
 
-    /// A partition as observers are to see it: while the sink is paused none is being read, and one that is read but
-    /// that nothing comes of waits for Kafka.
+    /// A partition as observers are to see it: while the sink is paused none is being read, one that is read but that
+    /// nothing comes of waits for Kafka, and one that waits without trouble for its turn, as `turn` says.
     pub(super) fn shown(
         &self,
         mut status: PartitionStatus,
         still: Option<&String>,
+        turn: impl FnOnce() -> Option<String>,
     ) -> PartitionStatus {
-        if status.state != PartitionState::Running {
-            return status;
-        }
-        if self.is_paused {
-            status.state = PartitionState::Waiting;
-            status.reason.get_or_insert_with(|| PAUSED.to_owned());
-        } else if let Some(why) = still {
-            status.state = PartitionState::Waiting;
-            status.reason = Some(why.clone());
-            status.waits_for_kafka = true;
+        match status.state {
+            PartitionState::Running | PartitionState::Waiting if self.is_paused => {
+                status.state = PartitionState::Waiting;
+                status.reason.get_or_insert_with(|| PAUSED.to_owned());
+            }
+            PartitionState::Running => {
+                if let Some(why) = still {
+                    status.state = PartitionState::Waiting;
+                    status.reason = Some(why.clone());
+                    status.waits_for_kafka = true;
+                }
+            }
+            PartitionState::Waiting if status.reason.is_none() => {
+                status.reason = turn();
+                status.waits_for_turn = status.reason.is_some();
+            }
+            _ => {}
         }
         status
     }

@@ -193,6 +193,27 @@ mod tests {
         assert_eq!((files(3), files(19), files(22)), (4, 2, 1));
     }
 
+    #[test]
+    fn as_many_close_beside_the_places_as_memory_has_files_for_and_no_more_than_half() {
+        let closing = |files| {
+            let limits = Limits::new(
+                LEAST_CHUNK_BYTES + files * FILE_COST_BYTES,
+                4,
+                FILE_COST_BYTES,
+            );
+            assert_eq!(limits.places, 4, "{files}");
+            limits.closing()
+        };
+        // Of what is left beside the places a half goes to chunks.
+        assert_eq!([4, 5, 6, 8, 64].map(closing), [0, 0, 1, 2, 2]);
+        let alone = Limits::new(1 << 30, 1, FILE_COST_BYTES);
+        assert_eq!(
+            alone.closing(),
+            1,
+            "with one place nobody read while one closes"
+        );
+    }
+
     proptest! {
         #[test]
         fn the_share_holds_whenever_it_is_enough_for_one_file(
@@ -203,6 +224,7 @@ mod tests {
             prop_assert!(limits.files >= limits.places);
             prop_assert!(limits.files as u64 * FILE_COST_BYTES + limits.bytes as u64 <= share);
             prop_assert!(limits.chunk_bytes * 2 <= limits.bytes);
+            prop_assert!(limits.places + limits.closing() <= limits.files);
         }
     }
 

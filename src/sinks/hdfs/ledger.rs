@@ -119,6 +119,11 @@ impl Ledger {
         self.sealed.len()
     }
 
+    /// How many refused records aren't final yet.
+    pub fn num_unsettled(&self) -> usize {
+        self.unsettled.len()
+    }
+
     /// How many commits were sent and haven't come back.
     pub fn num_in_flight(&self) -> usize {
         self.in_flight.len()

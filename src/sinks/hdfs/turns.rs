@@ -6,11 +6,16 @@
 //! log end as it was when its turn began, or until a file is full, or until nothing more comes (a log may end
 //! in transaction markers, which are never delivered); then its files are closed and committed. Closing takes time
 //! (half a second for the DataNodes' reports) and little else: as far as memory has room for their files, those that
-//! close don't keep others from their turn. If much is left though nothing more came, Kafka was merely slow: then it is due again at once. So a thousand partitions need no more memory than four, and files are as large as they can be.
+//! close don't keep others from their turn. If much is left though nothing more came, Kafka was merely slow: then
+//! it is due again at once. So a thousand partitions need no more memory than four, and files are as large as they
+//! can be.
+
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+pub use self::words::Clock;
 use crate::sinks::Slot;
 
 /// How long a turn may go without a record before the first one, and after the last one.

@@ -77,6 +77,23 @@ fn who_closes_his_files_keeps_nobody_from_his_turn_as_far_as_memory_has_room() {
 }
 
 #[test]
+fn who_comes_while_others_close_gets_no_place_that_memory_has_no_room_for() {
+    let now = Instant::now();
+    for (closing, reads) in [(0, false), (1, true)] {
+        let mut turns = turns_with(1, closing);
+        turns.join(Slot(0), 0, 10, now);
+        turns.join(Slot(1), 10, 10, now);
+        turns.took(Slot(0), 10, 100, now);
+        assert_eq!(turns.step(now), [Change::End(Slot(0))]);
+        assert_eq!(
+            turns.join(Slot(2), 0, 10, now),
+            reads,
+            "{closing} may close"
+        );
+    }
+}
+
+#[test]
 fn nothing_to_read_needs_no_turn() {
     let (mut turns, now) = (turns(1), Instant::now());
     assert!(turns.join(Slot(0), 0, 10, now));
@@ -182,6 +199,58 @@ fn when_partitions_leave_the_rest_read_on_without_turns() {
     turns.join(Slot(1), 0, 0, now);
     turns.leave(Slot(0));
     assert_eq!(turns.step(now), [Change::Begin(Slot(1))]);
+}
+
+#[test]
+fn who_waits_says_for_what_and_when_it_ends() {
+    let (mut turns, start) = (turns(1), Instant::now());
+    let clock = Clock::new(start, 1_767_225_600_000);
+    let why = |turns: &Turns, slot, at| turns.why_waiting(Slot(slot), at, &clock);
+    let said = |what: &str| {
+        let turn = "waits for its turn: 1 of 2 partitions has files open at a time";
+        Some(format!("{turn}; {what}"))
+    };
+    turns.join(Slot(0), 0, 10, start);
+    assert_eq!(why(&turns, 0, start), None, "it is read");
+    turns.join(Slot(1), 10, 10, start);
+    assert_eq!(why(&turns, 1, start), said("nothing is left to read"));
+    turns.observe(Slot(1), 30, secs(start, 5));
+    let due =
+        "due since 2026-01-01T00:00:05Z, it begins when another has closed and committed its files";
+    assert_eq!(
+        why(&turns, 1, secs(start, 5)),
+        said(due),
+        "its size isn't known yet"
+    );
+    assert_eq!(
+        why(&turns, 1, secs(start, 9)),
+        said(due),
+        "the words stay as they are"
+    );
+
+    turns.took(Slot(0), 10, 100, start);
+    assert_eq!(turns.step(start), [Change::End(Slot(0))]);
+    let closing = "its turn is over: its files are being closed and committed";
+    assert_eq!(why(&turns, 0, start).as_deref(), Some(closing));
+    turns.finished(Slot(0), start);
+    turns.observe(Slot(0), 12, secs(start, 20));
+    let trickle = said("due at 2026-01-01T00:01:20Z, or when a file's worth waits");
+    assert_eq!(why(&turns, 0, secs(start, 20)), trickle);
+    assert_eq!(why(&turns, 0, secs(start, 79)), trickle);
+
+    // Its turn gives nothing, though the log goes on: a marker, perhaps.
+    let mut now = secs(start, 20);
+    assert_eq!(turns.step(now), [Change::Begin(Slot(1))]);
+    now += QUIET_AT_FIRST;
+    assert_eq!(turns.step(now), [Change::End(Slot(1))]);
+    turns.finished(Slot(1), now);
+    let again = said(
+        "its last turn brought nothing, so it is due at 2026-01-01T00:02:23Z, or when its log grows",
+    );
+    assert_eq!(why(&turns, 1, now), again);
+    turns.leave(Slot(0));
+    assert_eq!(why(&turns, 1, now), None, "there is a place for everybody");
+    assert_eq!(why(&turns, 7, now), None, "nobody");
 }
 
 #[derive(Debug, Clone)]

@@ -17,9 +17,10 @@ use super::log::{Identity, Opening, names};
 use super::partition::{Command, Happened, PartitionTask, Report};
 use super::partitioner::{Naming, Partitioner};
 use super::rotation;
-use super::turns::{Change, Turns};
+use super::turns::{Change, Clock, Turns};
 use super::writer::Files;
 use crate::backoff::Backoff;
+use crate::clock::unix_ms;
 use crate::config::settings::{HdfsSettings, Tombstones};
 use crate::metrics::SinkMetrics;
 use crate::offsets::{Epoch, TopicPartition};
@@ -59,6 +60,8 @@ pub(super) struct HdfsSink {
     rx: std_mpsc::Receiver<(Slot, Epoch, Happened)>,
     /// The time of the last poll: near enough for ages.
     now: Instant,
+    /// For people.
+    clock: Clock,
 }
 
 /// A partition that is held.
@@ -85,6 +88,7 @@ enum State {
 impl HdfsSink {
     pub(super) fn new(parts: Parts, turns: Turns) -> Self {
         let (tx, rx) = std_mpsc::channel();
+        let now = Instant::now();
         HdfsSink {
             partitioner: Partitioner::new(&parts.settings.partitioning),
             parts,
@@ -95,7 +99,8 @@ impl HdfsSink {
             openings: 0,
             tx,
             rx,
-            now: Instant::now(),
+            now,
+            clock: Clock::new(now, unix_ms()),
         }
     }
 
@@ -489,6 +494,20 @@ impl Sink for HdfsSink {
 
     fn hold(&mut self, is_held: bool) {
         self.is_held = is_held;
+    }
+
+    fn why_waiting(&self, slot: Slot) -> Option<String> {
+        let State::Open(ledger) = &self.slots.get(&slot)?.state else {
+            return None;
+        };
+        let sealed = ledger.num_sealed();
+        if self.turns.is_reading(slot) && sealed >= MAX_SEALED {
+            let refused = ledger.num_unsettled();
+            return Some(format!(
+                "{sealed} ranges of files wait until refused records are dead letters ({refused} aren't yet)"
+            ));
+        }
+        self.turns.why_waiting(slot, self.now, &self.clock)
     }
 }
 

@@ -151,6 +151,26 @@ fn unchanged_offsets_are_committed_again_only_if_this_epoch_committed_them() {
         .does_nothing();
 }
 
+/// Monitors would take it for a stall.
+#[test]
+fn what_is_at_work_commits_no_offset_again_while_its_sink_works() {
+    let mut s = Script::running("at work", rules(), 0);
+    s.take(0, 0, 5);
+    s.acked(0, 1, 0, 2).after_ms(1_000).committed(1);
+    s.after_ms(31_000).does(&["commit #1 0=2 le7"]);
+    // The files of its turn are closed and committed, then it waits for the next.
+    s.acked(0, 1, 2, 5).after_ms(1_000).committed(2);
+    s.pause(0, 1).after_ms(31_000);
+    s.does(&["commit #2 0=5 le7", "stop 0"]);
+    // An index that isn't there keeps it: that is a stall.
+    s.pause_for(0, 1, Some(Error::unavailable("the index is red")));
+    s.after_ms(31_000).does(&["commit #3 0=5 le7"]).committed(3);
+    s.resume(0, 1).take(0, 5, 9);
+    s.after_ms(31_000).does(&["start 0 at 5 after le7"]);
+    s.sink_goes_down().after_ms(31_000);
+    s.does(&["commit #4 0=5 le7"]);
+}
+
 #[test]
 fn a_commit_that_is_never_answered_keeps_the_next_back_for_a_minute_only() {
     let mut s = Script::running("no answer", rules(), 0);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::script::*;
 use crate::config::settings::CommitMode;
+use crate::error::Error;
 use crate::pipeline::control::PAUSED;
 use crate::status::PartitionState;
 
@@ -102,4 +103,26 @@ fn a_partition_that_nothing_comes_of_waits_for_kafka_unless_something_else_holds
     assert_eq!(shown(&s), (PartitionState::Waiting, paused, false));
     s.person_pauses(false).revoked(&[0]);
     assert_eq!(shown(&s), (PartitionState::Draining, None, false));
+}
+
+#[test]
+fn a_partition_that_waits_for_its_turn_says_so_and_its_index_and_a_pause_go_before() {
+    let mut s = Script::running("turns", rules(), 0);
+    let shown = |s: &Script| {
+        let shown = s.shown(0).expect("held");
+        (shown.state, shown.reason, shown.waits_for_turn)
+    };
+    assert_eq!(shown(&s), (PartitionState::Running, None, false));
+    s.pause(0, 1);
+    let turn = Some("waits for its turn".to_owned());
+    assert_eq!(shown(&s), (PartitionState::Waiting, turn.clone(), true));
+    s.person_pauses(true);
+    let paused = Some(PAUSED.to_owned());
+    assert_eq!(shown(&s), (PartitionState::Waiting, paused, false));
+    s.person_pauses(false);
+    assert_eq!(shown(&s), (PartitionState::Waiting, turn, true));
+    s.pause_for(0, 1, Some(Error::unavailable("the index is red")));
+    let (state, reason, waits_for_turn) = shown(&s);
+    assert_eq!((state, waits_for_turn), (PartitionState::Waiting, false));
+    assert!(reason.is_some_and(|why| why.contains("the index is red")));
 }

@@ -376,7 +376,8 @@ impl Script {
         partition: i32,
         still: &HashMap<TopicPartition, String>,
     ) -> Option<PartitionStatus> {
-        let shown = self.control.snapshot(|_| None, still);
+        let turn = |_| Some("waits for its turn".to_owned());
+        let shown = self.control.snapshot(|_| None, still, turn);
         shown.into_iter().find(|p| p.partition == partition)
     }
 

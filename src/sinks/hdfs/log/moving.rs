@@ -4,7 +4,7 @@
 
 use super::machine::{CommitLog, Next, State, stopped, unexpected};
 use super::names;
-use super::publish::Publish;
+use super::publish::{Publish, publish};
 use super::{Action, Call, Entry, MOVED_VERSION, Move, Moved, Outcome};
 use crate::error::Error;
 
@@ -64,10 +64,7 @@ impl CommitLog {
         match (is_left, at) {
             (true, 0) => take(entry, Aside::Folder),
             (true, at) => take(entry, Aside::Take(at)),
-            (false, _) => Next::Go(State::Publish {
-                entry,
-                step: Publish::Mark,
-            }),
+            (false, _) => publish(entry, Publish::Mark),
         }
     }
 

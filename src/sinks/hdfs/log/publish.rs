@@ -25,6 +25,16 @@ pub(super) enum Publish {
     LookMark,
 }
 
+/// Goes on with a step.
+pub(super) fn publish(entry: Entry, step: Publish) -> Next {
+    Next::Go(State::Publish { entry, step })
+}
+
+/// Tries a step again, after a while.
+fn wait(entry: Entry, step: Publish, why: Error) -> Next {
+    Next::Wait(State::Publish { entry, step }, why)
+}
+
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
@@ -37,10 +47,7 @@ impl CommitLog {
         }
         match self.guards.done_after_published {
             true => self.publish_file(entry, 0),
-            false => Next::Go(State::Publish {
-                entry,
-                step: Publish::Mark,
-            }),
+            false => publish(entry, Publish::Mark),
         }
     }
 
@@ -51,7 +58,7 @@ impl CommitLog {
             Some(file) if parent(&file.path) == self.made_folder => Publish::Rename(at),
             Some(_) => Publish::Folder(at),
         };
-        Next::Go(State::Publish { entry, step })
+        publish(entry, step)
     }
 
     fn final_path(&self, file: &FileEntry) -> String {
@@ -105,10 +112,7 @@ impl CommitLog {
         match outcome {
             Outcome::Done => {
                 self.made_folder = parent(path).to_owned();
-                Next::Go(State::Publish {
-                    entry,
-                    step: Publish::Rename(at),
-                })
+                publish(entry, Publish::Rename(at))
             }
             Outcome::Exists => stopped(Error::corrupt(format!(
                 "{}/{} can't be made: a file is in its place. Move it away",
@@ -117,13 +121,7 @@ impl CommitLog {
             ))),
             other => {
                 let why = unexpected("making a folder for committed files failed", other);
-                Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::Folder(at),
-                    },
-                    why,
-                )
+                wait(entry, Publish::Folder(at), why)
             }
         }
     }
@@ -138,23 +136,11 @@ impl CommitLog {
         match outcome {
             Outcome::Done => self.published(entry, at, out),
             Outcome::NotFound if !self.guards.confirm_published => self.published(entry, at, out),
-            Outcome::NotFound => Next::Go(State::Publish {
-                entry,
-                step: Publish::Look(at),
-            }),
-            Outcome::Exists => Next::Go(State::Publish {
-                entry,
-                step: Publish::Taken(at),
-            }),
+            Outcome::NotFound => publish(entry, Publish::Look(at)),
+            Outcome::Exists => publish(entry, Publish::Taken(at)),
             other => {
                 let why = unexpected("publishing a file failed", other);
-                Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::Rename(at),
-                    },
-                    why,
-                )
+                wait(entry, Publish::Rename(at), why)
             }
         }
     }
@@ -165,13 +151,7 @@ impl CommitLog {
             Outcome::NotFound => return self.fenced(),
             other => {
                 let why = unexpected("listing the log's folder failed", other);
-                return Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::Look(at),
-                    },
-                    why,
-                );
+                return wait(entry, Publish::Look(at), why);
             }
         };
         let temp = entry.files.get(at).map(|file| file.temp.as_str());
@@ -183,18 +163,9 @@ impl CommitLog {
             true => {
                 self.made_folder.clear();
                 let why = Error::unavailable("a folder for committed files vanished");
-                Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::Folder(at),
-                    },
-                    why,
-                )
+                wait(entry, Publish::Folder(at), why)
             }
-            false => Next::Go(State::Publish {
-                entry,
-                step: Publish::Confirm(at),
-            }),
+            false => publish(entry, Publish::Confirm(at)),
         }
     }
 
@@ -226,13 +197,7 @@ impl CommitLog {
             ))),
             other => {
                 let why = unexpected("looking for a committed file failed", other);
-                Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::Confirm(at),
-                    },
-                    why,
-                )
+                wait(entry, Publish::Confirm(at), why)
             }
         }
     }
@@ -255,19 +220,10 @@ impl CommitLog {
                 file.bytes
             ))),
             // It went away meanwhile.
-            Outcome::NotFound => Next::Go(State::Publish {
-                entry,
-                step: Publish::Folder(at),
-            }),
+            Outcome::NotFound => publish(entry, Publish::Folder(at)),
             other => {
                 let why = unexpected("looking at a committed file failed", other);
-                Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::Taken(at),
-                    },
-                    why,
-                )
+                wait(entry, Publish::Taken(at), why)
             }
         }
     }
@@ -282,20 +238,11 @@ impl CommitLog {
     fn on_mark(&mut self, entry: Entry, outcome: Outcome, out: &mut Vec<Action>) -> Next {
         match outcome {
             Outcome::Done => self.marked(entry, out),
-            Outcome::NotFound => Next::Go(State::Publish {
-                entry,
-                step: Publish::LookMark,
-            }),
+            Outcome::NotFound => publish(entry, Publish::LookMark),
             Outcome::Exists => self.rewind(&format!("entry {} is done already", entry.seq)),
             other => {
                 let why = unexpected("marking a log entry as done failed", other);
-                Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::Mark,
-                    },
-                    why,
-                )
+                wait(entry, Publish::Mark, why)
             }
         }
     }
@@ -312,13 +259,7 @@ impl CommitLog {
             Outcome::NotFound => self.fenced(),
             other => {
                 let why = unexpected("listing the log's folder failed", other);
-                Next::Wait(
-                    State::Publish {
-                        entry,
-                        step: Publish::LookMark,
-                    },
-                    why,
-                )
+                wait(entry, Publish::LookMark, why)
             }
         }
     }
