@@ -99,9 +99,12 @@ fi
 # Containers are tested where they can be had. Where they can't, the tests say so, and nothing fails.
 if [ -n "${WITH_CONTAINERS:-}" ] && ! command -v podman >/dev/null 2>&1; then
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-        echo "setup: podman is missing, so no container is tested. To have that: sudo apt-get install -y podman runc" >&2
+        echo "setup: podman is missing, so no container is tested. To have that: sudo apt-get install -y podman runc catatonit" >&2
     elif ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends podman runc; }; then
         echo "setup: podman can't be installed, so no container is tested" >&2
+    # What holds a pod's containers together.
+    elif ! DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends catatonit; then
+        echo "setup: catatonit can't be installed, so containers are tested, and no pods" >&2
     fi
 fi
 

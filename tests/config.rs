@@ -555,14 +555,58 @@ fn drain_and_memory_are_judged_together_with_what_they_depend_on() {
         ]
     );
     let small = format!(
-        "memory = \"64MiB\"\nworkers = 2\n{KAFKA}[hdfs]\nurl = \"hdfs://nn:8020\"\nbase = \"/b\""
+        "memory = \"40MiB\"\nworkers = 2\n{KAFKA}[hdfs]\nurl = \"hdfs://nn:8020\"\nbase = \"/b\""
     );
     assert_eq!(
         Machine::with(&small).said(),
         [
-            "2:11 workers: 2 workers need more memory than 64MiB | give it memory = \"136MiB\", or fewer workers; every \
-          open HDFS file takes up to 13 MiB: see hdfs.max_open_files"
+            "2:11 workers: 2 workers need more memory than 40MiB | give it memory = \"160MiB\", or fewer workers; every \
+          open HDFS file takes up to 14MiB: see hdfs.max_open_files"
         ]
+    );
+}
+
+/// Where it says what memory is needed, that is enough, and a MiB less isn't.
+#[test]
+fn fewer_open_files_than_wanted_are_said_with_the_memory_that_all_would_take() {
+    let with = |memory: &str, hdfs: &str| {
+        Machine::with(&format!(
+            "memory = \"{memory}\"\n{KAFKA}[hdfs]\nurl = \"hdfs://nn:8020\"\nbase = \"/b\"\n{hdfs}"
+        ))
+    };
+    assert_eq!(
+        with("70MiB", "").said(),
+        [
+            "warning 1:10 memory: 70MiB is enough for 3 of 4 open files, which take up to 14MiB each: with more than 3 \
+             partitions a worker, these take turns | give it memory = \"80MiB\" for all of them, or say \
+             hdfs.max_open_files = 3"
+        ]
+    );
+    let zstd = "compression = \"zstd\"\ncompression_level = 19\nmax_open_files = 2";
+    for (enough, short, hdfs) in [
+        ("80MiB", "79MiB", ""),
+        ("91MiB", "90MiB", "compression = \"zstd\""),
+        (
+            "70MiB",
+            "69MiB",
+            "compression = \"zstd\"\nmax_open_files = 3",
+        ),
+        ("296MiB", "295MiB", zstd),
+    ] {
+        assert_eq!(with(enough, hdfs).said(), [""; 0], "{hdfs}");
+        let said = with(short, hdfs).said();
+        let wanted = format!("give it memory = \"{enough}\" for all of them");
+        assert!(said.len() == 1 && said[0].contains(&wanted), "{said:?}");
+    }
+    // Without `memory` in the file it is the other key; workers share.
+    let many = hdfs("max_open_files = 6").variable("OUTFLOW_WORKERS", "3");
+    let said = many.said();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains(
+            "hdfs.max_open_files: 256MiB is enough for 4 of 6 open files for each of 3 workers"
+        ) && said[0].contains("memory = \"352MiB\""),
+        "{said:?}"
     );
 }
 

@@ -6,8 +6,14 @@
 mod containers {
     mod container;
     mod image;
+    mod kube;
+    #[allow(dead_code)] // Shared with the tests of the manifests, which use the rest.
+    #[path = "../kubernetes/manifests.rs"]
+    mod manifests;
     mod memory;
     mod podman;
+    mod pods;
+    mod process;
     mod sinks;
     #[allow(dead_code)] // Shared with the tests of the bare binary, which use the rest.
     #[path = "../end_to_end/support.rs"]

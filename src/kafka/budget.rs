@@ -57,6 +57,11 @@ impl Budget {
         memory_bytes - memory_bytes / FETCH_SHARE
     }
 
+    /// The least memory of which so much is left for the sink.
+    pub fn leaving(sink_bytes: u64) -> u64 {
+        (sink_bytes.saturating_mul(FETCH_SHARE)).saturating_sub(1) / (FETCH_SHARE - 1)
+    }
+
     /// What one fetch may bring, from all partitions of a broker together. (A batch that is larger comes alone.)
     pub fn fetch_bytes(&self) -> u64 {
         (self.bytes / 2 / ANSWERS).max(LEAST_FETCH)
@@ -135,6 +140,15 @@ mod tests {
         assert_eq!(Budget::of_worker(MIB, 0).bytes(), MIB);
         assert_eq!(Budget::of_worker(1 << 40, 1).bytes(), 64 * MIB);
         assert_eq!(Budget::beside(256 * MIB), 192 * MIB);
+    }
+
+    #[test]
+    fn the_memory_that_leaves_so_much_for_the_sink_is_the_least() {
+        for sink in (1..1_000).chain([64 * MIB, 64 * MIB + 1]) {
+            let memory = Budget::leaving(sink);
+            assert!(Budget::beside(memory) >= sink, "{sink}");
+            assert!(Budget::beside(memory - 1) < sink, "{sink}");
+        }
     }
 
     #[test]

@@ -177,7 +177,11 @@ fn keep_within(config: &mut ClientConfig, budget: Budget) {
         };
         config.set(name, value.to_string());
     }
-    // A producer's property, but the client wants a fetch to be no smaller.
+    within_a_fetch(config);
+}
+
+/// A producer's property, but the client wants a fetch to be no smaller.
+fn within_a_fetch(config: &mut ClientConfig) {
     let fetch = config.get("fetch.max.bytes").unwrap_or_default().to_owned();
     config.set("message.max.bytes", fetch);
 }
@@ -236,15 +240,18 @@ pub(super) fn probe_config(settings: &KafkaSettings, sink: &str) -> ClientConfig
 }
 
 /// The configuration of a consumer that reads whole partitions from outside, as fast as they come, and sees what the
-/// workers see.
-pub(super) fn scan_config(settings: &KafkaSettings, sink: &str) -> ClientConfig {
+/// workers see. `fetch_bytes` is what its fetched records may take in memory.
+pub(super) fn scan_config(settings: &KafkaSettings, sink: &str, fetch_bytes: u64) -> ClientConfig {
     let mut config = reader_config(settings, sink);
     config
         .set("client.id", format!("outflow-{sink}-verify"))
-        .set("isolation.level", isolation_level(settings))
-        .set("queued.max.messages.kbytes", "32768")
-        .set("queued.min.messages", "50000")
-        .set("fetch.max.bytes", "16777216");
+        .set("isolation.level", isolation_level(settings));
+    for (name, limit) in Budget::new(fetch_bytes).limits() {
+        config.set(name, limit.to_string());
+    }
+    // Enough is what is there.
+    config.set("fetch.min.bytes", "1");
+    within_a_fetch(&mut config);
     config
 }
 
@@ -499,11 +506,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn whoever_reads_from_outside_stays_within_what_is_left_beside_the_sink() {
+        for fetch_bytes in [1 << 20, 4 << 20, 1 << 40] {
+            let config = scan_config(&settings(&[]), "es", fetch_bytes);
+            let value = |name| config.get(name).and_then(|value| value.parse::<u64>().ok());
+            for (name, limit) in Budget::new(fetch_bytes).limits() {
+                assert!(value(name).is_some_and(|value| value <= limit), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn every_configuration_is_one_that_the_client_takes() {
         let mut settings = settings(&[("security.protocol", plain("plaintext"))]);
         for fetch_bytes in [0, 1 << 20, 1 << 40] {
             let config = consumer_config(&settings, "es", 3, fetch_bytes);
             config.create_native_config().expect("consumer");
+            let config = scan_config(&settings, "es", fetch_bytes);
+            let made: Result<rdkafka::consumer::BaseConsumer, _> = config.create();
+            made.expect("scanner");
         }
         settings.group_instance_id = Some("host".into());
         let config = consumer_config(&settings, "es", 3, 8 << 20);

@@ -57,9 +57,10 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// A client for the brokers of these settings. Nothing is connected yet.
-    pub fn new(settings: &KafkaSettings, sink: &str) -> Result<Self, Error> {
-        let consumer: BaseConsumer<Listener> = scan_config(settings, sink)
+    /// A client for the brokers of these settings, whose fetched records may take so much memory. Nothing is connected
+    /// yet.
+    pub fn new(settings: &KafkaSettings, sink: &str, fetch_bytes: u64) -> Result<Self, Error> {
+        let consumer: BaseConsumer<Listener> = scan_config(settings, sink, fetch_bytes)
             .create_with_context(Listener::default())
             .map_err(|error| creation_error(&error, &settings.properties))?;
         let queue = DataQueue::new(Arc::new(consumer))

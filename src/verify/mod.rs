@@ -7,6 +7,7 @@
 //! | [`log`] | HDFS's commit log with its history, and the files in the tree (pure) |
 //! | [`sorter`] | which file of a commit a record belongs to (pure) |
 //! | [`diff`] | a file's lines against its records, in bounded memory (pure) |
+//! | [`room`] | what may be held in memory (pure) |
 //! | [`documents`] | a window of records against the documents that were found (pure) |
 //! | [`hdfs`], [`elasticsearch`] | the drivers: read both sides, and let the pure parts judge |
 //!
@@ -24,6 +25,7 @@ pub mod findings;
 mod hdfs;
 pub mod log;
 pub mod report;
+pub mod room;
 pub mod sorter;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,7 @@ use tokio::runtime::Runtime;
 
 use self::findings::{Findings, Kind};
 use self::report::{Compared, Report};
+use self::room::Room;
 use crate::config::settings::{
     KafkaSettings, OffsetLost, OffsetReset, RejectedPolicy, Settings, SinkSettings,
 };
@@ -42,6 +45,9 @@ use crate::kafka::group::{GroupClient, Standing};
 use crate::kafka::letters::Letters;
 use crate::kafka::scan::Scanner;
 use crate::offsets::{Range, TopicPartition};
+
+/// Windows of records that are looked up at once.
+const MOST_AHEAD: usize = 4;
 
 const MISSING_HELP: &str = "while Kafka has them: stop outflow, go back with `outflow group reset --to`, and start it again";
 
@@ -68,6 +74,7 @@ pub trait Progress {
 struct Job<'a> {
     name: &'a str,
     kafka: &'a KafkaSettings,
+    room: Room,
     rejected: &'a RejectedPolicy,
     deep: bool,
     /// Whether nothing was left out by choice.
@@ -89,7 +96,7 @@ impl Job<'_> {
     fn scanner(&mut self) -> Result<Scanner, Error> {
         match self.scanner.take() {
             Some(scanner) => Ok(scanner),
-            None => Scanner::new(self.kafka, self.name),
+            None => Scanner::new(self.kafka, self.name, self.room.fetch_bytes()),
         }
     }
 
@@ -191,6 +198,7 @@ pub fn verify(
     let mut job = Job {
         name: &settings.name,
         kafka: &settings.kafka,
+        room: Room::beside(settings.memory_bytes),
         rejected: &settings.rejected,
         deep: options.deep,
         is_all: options.selection.is_all() && options.from.is_none(),

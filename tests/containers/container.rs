@@ -10,6 +10,7 @@ use testbed::guard::wait_until;
 use testbed::proc;
 
 use super::podman::{HARDENING, Podman};
+use super::process::is_limited_to;
 use super::support::{PATIENCE, Stage};
 
 pub const MIB: u64 = 1 << 20;
@@ -148,14 +149,6 @@ impl Container {
         pid.parse().unwrap()
     }
 
-    /// A line of what the kernel says of its process, such as `CapEff`.
-    pub fn kernel_says(&self, name: &str) -> String {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
-        let mut values = status.lines().filter_map(|line| line.split_once(':'));
-        let value = values.find(|(found, _)| *found == name).unwrap().1;
-        value.trim().to_owned()
-    }
-
     /// The most memory that its process has had, in bytes.
     pub fn peak(&self) -> u64 {
         proc::memory(self.process(), "VmHWM:").unwrap()
@@ -163,20 +156,7 @@ impl Container {
 
     /// Whether the kernel holds it to its limit.
     pub fn is_limited(&self) -> bool {
-        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", self.process()));
-        let groups = groups.unwrap();
-        let mut files = groups.lines().filter_map(|line| {
-            let (_, rest) = line.split_once(':')?;
-            let (controllers, path) = rest.split_once(':')?;
-            let file = match controllers {
-                "" => format!("/sys/fs/cgroup{path}/memory.max"),
-                "memory" => format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
-                _ => return None,
-            };
-            std::fs::read_to_string(file).ok()
-        });
-        let limit = self.kind.limit.to_string();
-        files.any(|text| text.trim() == limit)
+        is_limited_to(self.process(), self.kind.limit)
     }
 
     /// Waits until its worker holds this many partitions.

@@ -1,13 +1,16 @@
-//! Memory limits at eight partitions, with a backlog, and with a sink that doesn't answer.
+//! Memory limits at eight partitions: with a backlog, with a sink that doesn't answer, and with `verify` beside a sink that
+//! works.
 
 use testbed::exclusive;
 
 use super::container::{Container, ELASTICSEARCH, HDFS, MIB};
-use super::podman::{podman, tell};
+use super::podman::{podman, said, tell};
 use super::support::Stage;
 
 /// Several times of what either container may have: what isn't bounded would fill it.
 const NUM_RECORDS: usize = 100_000;
+/// Records that must have moved before and after it is asked.
+const SOME: i64 = 1_000;
 /// Files as large as in use: four are open at a time, and eight partitions take turns.
 const FILES: [&str; 2] = [
     "OUTFLOW_HDFS__ROTATE__RECORDS=10000",
@@ -19,7 +22,7 @@ fn a_backlog_of_eight_partitions_is_worked_off_within_64_and_128_mib() {
     let Some(podman) = podman() else { return };
     let cluster = exclusive();
     let stage = Stage::new(&cluster, "container-memory", 8);
-    let ledger = stage.produce(NUM_RECORDS, 7);
+    let mut ledger = stage.produce(NUM_RECORDS, 7);
 
     // Elasticsearch takes requests and answers none, for as long as HDFS needs: the queues fill to their bounds.
     cluster.elasticsearch.node().freeze().unwrap();
@@ -29,7 +32,15 @@ fn a_backlog_of_eight_partitions_is_worked_off_within_64_and_128_mib() {
     cluster.elasticsearch.node().thaw().unwrap();
     elasticsearch.wait_caught_up(&stage);
 
+    // Asked within the container of a sink that works.
+    let load = stage.load(1_000, 8);
+    for container in [&elasticsearch, &hdfs] {
+        is_verified_from_within(&stage, container);
+    }
+    ledger.merge(load.stop().unwrap());
+
     for container in [elasticsearch, hdfs] {
+        container.wait_caught_up(&stage);
         let (name, limit, peak) = (container.kind.name, container.kind.limit, container.peak());
         let held = match container.is_limited() {
             true => "held to it by the kernel",
@@ -45,4 +56,15 @@ fn a_backlog_of_eight_partitions_is_worked_off_within_64_and_128_mib() {
     }
     stage.check_elasticsearch(&ledger);
     stage.check_hdfs(&ledger);
+}
+
+fn is_verified_from_within(stage: &Stage, container: &Container) {
+    container.wait_for_progress(stage, SOME);
+    let file = "/etc/outflow/outflow.toml";
+    let verified = container.exec(&["verify", "--deep", "--config", file]);
+    let text = said(&verified);
+    let all = "Everything that can be judged is there.";
+    assert!(verified.status.success() && text.ends_with(all), "{text}");
+    // The kernel took neither of the two for its memory.
+    container.wait_for_progress(stage, SOME);
 }

@@ -17,7 +17,7 @@ pub const HARDENING: [&str; 5] = [
 ];
 
 /// A label of all containers of these tests, with the id of the process that started them.
-const LABEL: &str = "outflow.test.process";
+pub const LABEL: &str = "outflow.test.process";
 
 /// Ways to run a container, the usual one first: flags of podman, flags of `podman run`. Inside other containers and
 /// small virtual machines limits can't be raised, crun may not like the cgroups, or there are none.
@@ -140,6 +140,29 @@ impl Podman {
         );
     }
 
+    /// Whether pods can be run: each has a container that does nothing and holds it together, and podman makes its image.
+    pub fn has_pods(&self) -> Result<(), String> {
+        let name = format!("outflow-test-{}-pod", std::process::id());
+        let (create, start) = (["pod", "create", "--name", &name], ["pod", "start", &name]);
+        let tried = [&create[..], &start].map(|args| self.pod_command(args));
+        let _ = self.command(&["pod", "rm", "--force", &name]);
+        match tried.iter().find(|output| !output.status.success()) {
+            None => Ok(()),
+            Some(failed) => Err(format!("podman can't run a pod here: {}", said(failed))),
+        }
+    }
+
+    /// A command that starts pods. What `podman run` is told by flags stands in a file for these.
+    pub fn pod_command(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("podman");
+        if !self.run.is_empty() {
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("containers.conf");
+            std::fs::write(&file, as_file(self.run)).unwrap();
+            command.env("CONTAINERS_CONF", file);
+        }
+        command.args(self.global).args(args).output().unwrap()
+    }
+
     fn build(&self, files: &Path, image: &str, version: &str) {
         let _ = self.command(&["image", "rm", "--force", image]);
         let version = format!("VERSION={version}");
@@ -177,6 +200,17 @@ impl Podman {
             }
         }
     }
+}
+
+/// Flags of `podman run` as they stand in containers.conf.
+fn as_file(flags: &[&str]) -> String {
+    let limits = flags.iter().filter_map(|f| f.strip_prefix("--ulimit="));
+    let limits: Vec<&str> = limits.collect();
+    let groups = match flags.contains(&NO_GROUPS) {
+        true => "cgroups = \"disabled\"\n",
+        false => "",
+    };
+    format!("[containers]\ndefault_ulimits = {limits:?}\n{groups}")
 }
 
 /// What a command said, errors first.

@@ -5,6 +5,7 @@ use testbed::guard::wait_until;
 
 use super::container::{Container, ELASTICSEARCH, HDFS};
 use super::podman::{podman, said};
+use super::process::has_no_rights;
 use super::support::{PATIENCE, Stage};
 
 /// Records that must have moved before and after each thing that is done to a container.
@@ -22,7 +23,7 @@ fn containers_are_stopped_killed_frozen_and_replaced_while_records_flow_and_noth
     for container in [&elasticsearch, &hdfs] {
         container.wait_for_progress(&stage, SOME);
         is_healthy(container);
-        has_no_rights(container);
+        has_no_rights(container.process());
     }
 
     // Stopped, and replaced by a newer image; the other sink goes on.
@@ -86,15 +87,6 @@ fn is_healthy(container: &Container) {
         let text = said(&output);
         assert!(output.status.success() && text.ends_with(word), "{text}");
     }
-}
-
-fn has_no_rights(container: &Container) {
-    for set in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
-        assert_eq!(container.kernel_says(set), "0000000000000000", "{set}");
-    }
-    assert_eq!(container.kernel_says("NoNewPrivs"), "1");
-    let users = container.kernel_says("Uid");
-    assert!(users.split_whitespace().all(|user| user != "0"), "{users}");
 }
 
 fn wait_for_nobody(stage: &Stage, sink: &str) {

@@ -7,6 +7,7 @@ mod elasticsearch;
 mod hdfs;
 mod kafka;
 mod mail;
+mod memory;
 mod monitor;
 mod notify;
 mod receiver;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kinds::{Parsed, format_bytes, format_duration};
+use super::kinds::{Parsed, format_duration};
 use super::layers::Values;
 use super::problem::{Place, Problem, Problems, printable, suggest};
 use super::settings::{
@@ -199,53 +200,6 @@ impl<'a> Validator<'a> {
                 "draining is part of shutting down: give shutdown_timeout some seconds more".into(),
             );
         }
-    }
-
-    /// `auto`: half the cores, as far as the memory carries.
-    fn workers(&mut self, memory: u64, sink: Option<&SinkSettings>) -> usize {
-        const MIB: u64 = 1 << 20;
-        let each = match sink {
-            Some(SinkSettings::Hdfs(hdfs)) => (16 + 13 * hdfs.max_open_files as u64) * MIB,
-            Some(SinkSettings::Elasticsearch(es)) => 16 * MIB + 3 * es.max_batch_bytes as u64,
-            None => 16 * MIB,
-        };
-        let carried = usize::try_from(memory / each).unwrap_or(usize::MAX);
-        let wanted = self
-            .values
-            .integer("workers")
-            .and_then(|n| usize::try_from(n).ok());
-        let (workers, key) = match wanted {
-            Some(wanted) => (wanted, "workers"),
-            None => (
-                (self.surroundings.cores() / 2).min(carried).max(1),
-                "memory",
-            ),
-        };
-        if workers > carried {
-            let what = match workers {
-                1 => format!("{} is too little for one worker", format_bytes(memory)),
-                n => format!("{n} workers need more memory than {}", format_bytes(memory)),
-            };
-            let needed = format_bytes(each * workers as u64);
-            let mut help = vec![format!("give it memory = \"{needed}\", or fewer workers")];
-            help.extend(match sink {
-                Some(SinkSettings::Hdfs(_)) => {
-                    Some("every open HDFS file takes up to 13 MiB: see hdfs.max_open_files".into())
-                }
-                Some(SinkSettings::Elasticsearch(_)) => Some(
-                    "a worker holds up to three batches: see elasticsearch.max_batch_bytes".into(),
-                ),
-                None => None,
-            });
-            self.error(key, what).extend(help);
-        }
-        if wanted.is_none() {
-            self.derived.insert(
-                "workers",
-                Parsed::Integer(i64::try_from(workers).unwrap_or(1)),
-            );
-        }
-        workers
     }
 
     fn rejected(&mut self, name: &str, topics: &[String]) -> Option<RejectedPolicy> {

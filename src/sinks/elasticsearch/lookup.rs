@@ -143,8 +143,13 @@ impl Lookup {
         }
     }
 
-    /// Hands (index, id) of every document over, as they were at one point in time.
-    pub async fn walk(&self, index: &str, take: &mut dyn FnMut(&str, &str)) -> Result<(), Error> {
+    /// Hands (index, id) of every document over, as they were at one point in time, so many at a time.
+    pub async fn walk(
+        &self,
+        index: &str,
+        size: usize,
+        take: &mut dyn FnMut(&str, &str),
+    ) -> Result<(), Error> {
         let path = format!("/{index}/_pit?keep_alive={KEEP_ALIVE}&ignore_unavailable=true");
         let reply = self.ask(Method::Post, &path, None).await?;
         let answer: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
@@ -154,7 +159,7 @@ impl Lookup {
         };
         let mut after = None;
         let walked = loop {
-            match self.page(&pit, after.take(), index).await {
+            match self.page(&pit, (size, after.take()), index).await {
                 Ok(answer) => {
                     pit = answer.pit_id.unwrap_or(pit);
                     for hit in &answer.hits.hits {
@@ -177,11 +182,11 @@ impl Lookup {
     async fn page(
         &self,
         pit: &str,
-        after: Option<Vec<Value>>,
+        (size, after): (usize, Option<Vec<Value>>),
         index: &str,
     ) -> Result<Answer, Error> {
         let mut body = json!({
-            "size": MAX_RESULTS,
+            "size": size.min(MAX_RESULTS),
             "pit": {"id": pit, "keep_alive": KEEP_ALIVE},
             "sort": [{"_shard_doc": "asc"}],
             "_source": false,

@@ -29,6 +29,13 @@ pub fn file_cost_bytes(compression: Compression) -> u64 {
 /// What the chunks need at the least, beside the files.
 const LEAST_CHUNK_BYTES: u64 = 4 << 20;
 
+/// What a worker's share must be for so many partitions with open files.
+pub fn share_bytes(files: u64, file_cost_bytes: u64) -> u64 {
+    file_cost_bytes
+        .saturating_mul(files)
+        .saturating_add(LEAST_CHUNK_BYTES)
+}
+
 /// How a worker's share is used. Pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -218,6 +225,17 @@ mod tests {
             prop_assert!(limits.files as u64 * FILE_COST_BYTES + limits.bytes as u64 <= share);
             prop_assert!(limits.chunk_bytes * 2 <= limits.bytes);
             prop_assert!(limits.places + limits.closing() <= limits.files);
+        }
+    }
+
+    #[test]
+    fn a_share_for_so_many_files_is_the_least_that_has_them() {
+        for cost in [1, 14 << 20, FILE_COST_BYTES] {
+            for files in 2..40 {
+                let share = share_bytes(files, cost);
+                let places = |share| Limits::new(share, 256, cost).places as u64;
+                assert_eq!((places(share), places(share - 1)), (files, files - 1));
+            }
         }
     }
 

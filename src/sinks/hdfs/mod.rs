@@ -91,14 +91,6 @@ impl HdfsConnector {
             settings.max_open_files,
             budget::file_cost_bytes(settings.compression),
         );
-        if limits.places < settings.max_open_files {
-            tracing::warn!(
-                sink = &*name,
-                "memory is enough for {} of {} open files a worker: raise memory or lower max_open_files",
-                limits.places,
-                settings.max_open_files
-            );
-        }
         let hdfs = Arc::new(Hdfs::new(&settings));
         let owner = owner_id();
         let circuit = CircuitHandle::new(name);

@@ -10,7 +10,7 @@ use super::super::documents::{
 };
 use super::super::findings::{Finding, Kind, Run, Runs};
 use super::super::report::Compared;
-use super::super::{Job, MISSING_HELP};
+use super::super::{Job, MISSING_HELP, MOST_AHEAD};
 use super::Sink;
 use crate::config::settings::RejectedPolicy;
 use crate::error::Error;
@@ -21,12 +21,6 @@ use crate::sinks::elasticsearch::compare::is_same;
 use crate::sinks::elasticsearch::encoder::Target;
 use crate::sinks::elasticsearch::lookup::Hit;
 use crate::sinks::{Record, Slot};
-
-/// Records in a window, and bytes of their documents if these are compared.
-const WINDOW_RECORDS: usize = 2_000;
-const WINDOW_BYTES: usize = 4 << 20;
-/// Windows that are looked up at once.
-const MOST_AHEAD: usize = 4;
 
 /// Records whose documents are looked up together.
 #[derive(Default)]
@@ -152,7 +146,11 @@ impl<'a, 'b, 'c> Reading<'a, 'b, 'c> {
             id,
             deletes: op == Op::Delete,
         });
-        if self.window.records >= WINDOW_RECORDS || self.window.bytes >= WINDOW_BYTES {
+        if self
+            .job
+            .room
+            .is_window(self.window.records, self.window.bytes)
+        {
             self.look_up();
         }
         while self.ahead.len() > MOST_AHEAD {

@@ -147,7 +147,8 @@ impl Sink<'_> {
                 (Stranger::Older, _) => older += 1,
                 (Stranger::Known | Stranger::Later, _) => {}
             };
-            self.runtime.block_on(self.lookup.walk(&names, &mut take))?;
+            let walk = self.lookup.walk(&names, job.room.page(), &mut take);
+            self.runtime.block_on(walk)?;
         }
         self.say_extra(job, extra, not_kept);
         if let (num, Some(example)) = foreign {
