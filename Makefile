@@ -9,7 +9,7 @@
 # make bench  what a record costs, beside kcat, a bare _bulk loop, Hadoop's client and rsyslog; ONLY=hdfs that part
 # make bench-rebalance  how long 1,000 partitions stand still when a member dies, leaves, joins (10 minutes)
 # make build  the release binary, target/release/outflow
-# make dist   the release: binaries for x86-64 and arm64, SHA256SUMS, in target/dist; ONLY=aarch64 that one
+# make dist   the release: binaries for x86-64 and arm64, SHA256SUMS, in target/archives; ONLY=aarch64 that one
 # make deb    the Debian package for this machine, in target/debian
 # make image  the container image outflow:VERSION of it, by podman or docker; ENGINE=docker the other one
 

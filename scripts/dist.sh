@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what is released, into target/dist: a binary for x86-64 and one for arm64, each in an archive with its examples, and
+# Builds what is released, into target/archives: a binary for x86-64 and one for arm64, each in an archive with its examples, and
 # SHA256SUMS. The binaries need glibc 2.28 or newer (RHEL 8, Debian 10, Ubuntu 20.04), nothing else: all C libraries are in
 # them. (Not musl: Kerberos, where the HDFS sink uses it, is loaded when it is needed.)
 #
@@ -52,25 +52,32 @@ compile() { # architecture
     pack "$1" "$build/$target/dist/outflow"
 }
 
+# OpenSSL keeps the folder that it was built in, to look for engines and providers there: on another machine that may be
+# anybody's. As many bytes that are nobody's folder take its place.
+forget_folder() { # binary
+    BUILD=$build perl -0777 -pi -e 's{\Q$ENV{BUILD}\E}{"/" . "x" x (length($ENV{BUILD}) - 1)}ge' "$1"
+}
+
 pack() { # architecture, binary
     local name=outflow-$version-linux-$1
-    rm -rf "${build:?}/dist/$name"
-    mkdir -p "$build/dist/$name"
-    cp "$2" LICENSE README.md CHANGELOG.md "$build/dist/$name/"
-    cp -r config "$build/dist/$name/"
-    mkdir -p "$build/dist/$name/deploy"
-    cp -r deploy/systemd deploy/prometheus deploy/grafana "$build/dist/$name/deploy/"
-    tar --create --directory "$build/dist" --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \
-        --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip --no-name -9 >"$build/dist/$name.tar.gz"
-    rm -rf "${build:?}/dist/$name"
+    rm -rf "${build:?}/archives/$name"
+    mkdir -p "$build/archives/$name"
+    forget_folder "$2"
+    cp "$2" LICENSE README.md CHANGELOG.md "$build/archives/$name/"
+    cp -r config "$build/archives/$name/"
+    mkdir -p "$build/archives/$name/deploy"
+    cp -r deploy/systemd deploy/prometheus deploy/grafana "$build/archives/$name/deploy/"
+    tar --create --directory "$build/archives" --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \
+        --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip --no-name -9 >"$build/archives/$name.tar.gz"
+    rm -rf "${build:?}/archives/$name"
 }
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0
-mkdir -p "$build/dist"
+mkdir -p "$build/archives"
 for architecture in "${architectures[@]}"; do
     compile "$architecture"
 done
-(cd "$build/dist" && sha256sum outflow-"$version"-linux-*.tar.gz >SHA256SUMS)
-cat "$build/dist/SHA256SUMS"
+(cd "$build/archives" && sha256sum outflow-"$version"-linux-*.tar.gz >SHA256SUMS)
+cat "$build/archives/SHA256SUMS"
