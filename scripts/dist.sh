@@ -53,16 +53,19 @@ compile() { # architecture
 }
 
 # OpenSSL keeps the folder that it was built in, to look for engines and providers there: on another machine that may be
-# anybody's. As many bytes that are nobody's folder take its place.
-forget_folder() { # binary
-    BUILD=$build perl -0777 -pi -e 's{\Q$ENV{BUILD}\E}{"/" . "x" x (length($ENV{BUILD}) - 1)}ge' "$1"
+# anybody's. As many bytes that are nobody's folder take its place, and that of the compiler that it names.
+forget_folders() { # binary
+    local folder
+    for folder in "$build" "$cargo_home" "$HOME/.cache"; do
+        FOLDER=$folder perl -0777 -pi -e 's{\Q$ENV{FOLDER}\E}{"/" . "x" x (length($ENV{FOLDER}) - 1)}ge' "$1"
+    done
 }
 
 pack() { # architecture, binary
     local name=outflow-$version-linux-$1
     rm -rf "${build:?}/archives/$name"
     mkdir -p "$build/archives/$name"
-    forget_folder "$2"
+    forget_folders "$2"
     cp "$2" LICENSE README.md CHANGELOG.md "$build/archives/$name/"
     cp -r config "$build/archives/$name/"
     mkdir -p "$build/archives/$name/deploy"
