@@ -97,6 +97,10 @@ fn to_f64(n: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[path = "limits_simulated.rs"]
+mod simulated;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
