@@ -66,14 +66,31 @@ pub fn cache_dir() -> PathBuf {
     home.join(".cache/outflow-testbed")
 }
 
-fn find() -> Result<Artifacts> {
-    let (java, java_home) = find_java()?;
+/// Kafka Connect's jars, its file sink among them: only the benchmark needs them.
+pub fn kafka_connect() -> Result<PathBuf> {
+    let (cache, _lock) = open_cache()?;
+    fetch_set(&cache, &format!("kafka-connect-{KAFKA_VERSION}"), |dir| {
+        let kafka = |artifact| ("org.apache.kafka", artifact, KAFKA_VERSION);
+        fetch_jars(
+            dir,
+            &[kafka("connect-runtime"), kafka("connect-file"), LOGGER],
+        )
+    })
+}
+
+/// The cache folder, and the lock of whoever fetches into it.
+fn open_cache() -> Result<(PathBuf, File)> {
     let cache = cache_dir();
     fs::create_dir_all(&cache).context(format!("can't create the cache {}", cache.display()))?;
     let lock = cache.join("lock");
     let lock = File::create(&lock).context(format!("can't create {}", lock.display()))?;
     lock.lock().context("can't lock the cache folder")?;
+    Ok((cache, lock))
+}
 
+fn find() -> Result<Artifacts> {
+    let (java, java_home) = find_java()?;
+    let (cache, _lock) = open_cache()?;
     let kafka = format!("kafka-{KAFKA_VERSION}");
     let kafka = fetch_set(&cache, &kafka, |dir| {
         let kafka = |artifact| ("org.apache.kafka", artifact, KAFKA_VERSION);

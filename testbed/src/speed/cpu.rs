@@ -20,6 +20,11 @@ pub fn elasticsearch(bench: &Bench) -> Result<Vec<Row>> {
     let mut kcat = Row::new("kcat, to nothing", CPU, "");
     let mut outflow = Row::new("outflow", CPU, "1.5 x kcat; 48 MiB");
     let mut rsyslog = Row::new("rsyslog", CPU, "");
+    let mut connect = Row::new(
+        "Kafka Connect's runtime alone, to /dev/null, once, its start included",
+        CPU,
+        "",
+    );
     let num = bench.topic.num;
     for round in 0..bench.rounds {
         took(
@@ -40,10 +45,18 @@ pub fn elasticsearch(bench: &Bench) -> Result<Vec<Row>> {
             took(&mut rsyslog, num, peers::rsyslog(bench, &stub, round)?);
         }
     }
+    let connected = peers::kafka_connect(bench);
     let mut rows = vec![kcat.clone(), outflow.against(&kcat)];
     match rsyslog.figures.is_empty() {
         true => say("rsyslog isn't there: apt-get install rsyslog-kafka rsyslog-elasticsearch"),
         false => rows.push(rsyslog.against(&kcat)),
+    }
+    match connected {
+        Ok(usage) => {
+            took(&mut connect, num, usage);
+            rows.push(connect);
+        }
+        Err(error) => say(&format!("Kafka Connect: {error}")),
     }
     Ok(rows)
 }

@@ -1,4 +1,4 @@
-//! rsyslog, as Debian has it: `imkafka` and `omelasticsearch`.
+//! rsyslog, as Debian has it: `imkafka` and `omelasticsearch`; Kafka Connect, as Maven has it: its runtime and its file sink.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -58,5 +58,52 @@ pub fn rsyslog(bench: &Bench, stub: &Stub, round: usize) -> Result<Usage> {
     let wanted = bench.topic.num;
     meter.until("rsyslog reads the whole topic", PATIENCE, || {
         Ok(stub.num_docs() >= wanted)
+    })
+}
+
+/// Kafka Connect's runtime reads the topic and throws it away: strings into a file that is `/dev/null`. What a sink for
+/// Elasticsearch or HDFS does comes on top.
+pub fn kafka_connect(bench: &Bench) -> Result<Usage> {
+    let jars = testbed::artifacts::kafka_connect()?;
+    let java = &testbed::artifacts::Artifacts::get()?.java;
+    let dir = bench.dir.subdir("connect")?;
+    let (broker, topic) = (bench.kafka.bootstrap(), &bench.topic.name);
+    let port = testbed::ports::free_port()?;
+    let strings = "org.apache.kafka.connect.storage.StringConverter";
+    let worker = format!(
+        "bootstrap.servers={broker}\nkey.converter={strings}\nvalue.converter={strings}\n\
+         offset.storage.file.filename={}\noffset.flush.interval.ms=1000\nlisteners=http://127.0.0.1:{port}\n\
+         consumer.auto.offset.reset=earliest\nplugin.discovery=only_scan\n",
+        dir.join("offsets").display()
+    );
+    let name = "bench";
+    let sink = format!(
+        "name={name}\nconnector.class=org.apache.kafka.connect.file.FileStreamSinkConnector\ntasks.max=1\n\
+         topics={topic}\nfile=/dev/null\n"
+    );
+    let (worker_file, sink_file) = (dir.join("worker"), dir.join("sink"));
+    std::fs::write(&worker_file, worker).context("can't write Connect's configuration")?;
+    std::fs::write(&sink_file, sink).context("can't write Connect's configuration")?;
+    let child = Command::new(java)
+        // As its scripts start it.
+        .args([
+            "-Xms256M",
+            "-Xmx2G",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp",
+        ])
+        .arg(format!("{}/*", jars.display()))
+        .arg("org.apache.kafka.connect.cli.ConnectStandalone")
+        .args([worker_file, sink_file])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let child = Killed(child.context("can't run java")?);
+    let mut meter = Meter::new(child.0.id());
+    let (client, group) = (bench.kafka.client(), format!("connect-{name}"));
+    meter.until("Kafka Connect reads the whole topic", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(client.lag(&group, topic).is_ok_and(|lag| lag == 0))
     })
 }
