@@ -1,5 +1,5 @@
-//! What is ready to use: the dashboard, the alert rules, the runbook. Whether real processes have the metrics is asked in
-//! tests/monitor.rs.
+//! What is ready to use: the dashboard, the alert rules, the runbook, the image. Whether real processes have the metrics is
+//! asked in tests/monitor.rs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -109,5 +109,26 @@ fn every_query_of_the_dashboard_is_one() {
         let num = queries::of_dashboard().len();
         let is_whole = said.out.contains(&format!("{num} rules found"));
         assert!(said.is_fine && is_whole, "{}", said.all());
+    }
+}
+
+/// Cargo reads no manifest that names a target whose file isn't there; the image's build has only what it is given.
+#[test]
+fn the_images_build_has_each_target_that_the_manifest_names() {
+    let dockerfile = std::fs::read_to_string(repository("docker/Dockerfile")).unwrap();
+    let manifest = std::fs::read_to_string(repository("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    for (kind, folder) in [
+        ("bench", "benches"),
+        ("example", "examples"),
+        ("test", "tests"),
+        ("bin", "src/bin"),
+    ] {
+        let targets = manifest.get(kind).and_then(|targets| targets.as_array());
+        for target in targets.into_iter().flatten() {
+            let name = target.get("name").and_then(|name| name.as_str()).unwrap();
+            let file = format!("{folder}/{name}.rs");
+            assert!(dockerfile.contains(&file), "docker/Dockerfile lacks {file}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::table::{Row, median, short};
 
-const LEFT: f64 = 330.0;
+const LEFT: f64 = 430.0;
 const WIDTH: f64 = 430.0;
 const RIGHT: f64 = 140.0;
 const BAR: f64 = 16.0;
