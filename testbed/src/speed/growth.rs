@@ -6,7 +6,7 @@ use testbed::{Hdfs, HdfsOptions, Result, Stub};
 
 use super::cpu::{CPU, took};
 use super::records::Topic;
-use super::subject::{Into, Plan, Subject};
+use super::subject::{Into, Plan, Subject, num_acked};
 use super::table::Row;
 use super::usage::Usage;
 use super::{Bench, limits, say};
@@ -81,11 +81,7 @@ pub fn both(bench: &Bench) -> Result<Vec<Row>> {
             return Ok(false);
         }
         asked = Instant::now();
-        let acked = outflow
-            .metric("outflow_acked_records_total", &[])
-            .ok()
-            .flatten();
-        Ok(acked.is_some_and(|acked| acked >= 2.0 * num as f64))
+        Ok(num_acked(outflow) >= 2.0 * num as f64)
     })?;
     say(&format!(
         "    {:.0} MiB, {:.1} s",

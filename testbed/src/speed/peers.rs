@@ -1,13 +1,13 @@
 //! rsyslog, as Debian has it: `imkafka` and `omelasticsearch`; Kafka Connect, as Maven has it: its runtime and its file sink.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use testbed::error::Context;
 use testbed::{Result, Stub};
 
 use super::Bench;
-use super::usage::{Killed, Meter, Usage};
+use super::usage::{self, Usage};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -43,18 +43,13 @@ pub fn rsyslog(bench: &Bench, stub: &Stub, round: usize) -> Result<Usage> {
     );
     let file = dir.join("rsyslog.conf");
     std::fs::write(&file, text).context("can't write rsyslog.conf")?;
-    let child = Command::new("rsyslogd")
-        .arg("-n")
-        .arg("-f")
+    let mut command = Command::new("rsyslogd");
+    command
+        .args(["-n", "-f"])
         .arg(&file)
         .arg("-i")
-        .arg(dir.join("pid"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let child = Killed(child.context("can't run rsyslogd")?);
-    let mut meter = Meter::new(child.0.id());
+        .arg(dir.join("pid"));
+    let (_child, mut meter) = usage::start(&mut command)?;
     let wanted = bench.topic.num;
     meter.until("rsyslog reads the whole topic", PATIENCE, || {
         Ok(stub.num_docs() >= wanted)
@@ -84,7 +79,8 @@ pub fn kafka_connect(bench: &Bench) -> Result<Usage> {
     let (worker_file, sink_file) = (dir.join("worker"), dir.join("sink"));
     std::fs::write(&worker_file, worker).context("can't write Connect's configuration")?;
     std::fs::write(&sink_file, sink).context("can't write Connect's configuration")?;
-    let child = Command::new(java)
+    let mut command = Command::new(java);
+    command
         // As its scripts start it.
         .args([
             "-Xms256M",
@@ -94,13 +90,8 @@ pub fn kafka_connect(bench: &Bench) -> Result<Usage> {
         ])
         .arg(format!("{}/*", jars.display()))
         .arg("org.apache.kafka.connect.cli.ConnectStandalone")
-        .args([worker_file, sink_file])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let child = Killed(child.context("can't run java")?);
-    let mut meter = Meter::new(child.0.id());
+        .args([worker_file, sink_file]);
+    let (_child, mut meter) = usage::start(&mut command)?;
     let (client, group) = (bench.kafka.client(), format!("connect-{name}"));
     meter.until("Kafka Connect reads the whole topic", PATIENCE, || {
         std::thread::sleep(Duration::from_millis(100));

@@ -7,7 +7,7 @@ use testbed::{Elasticsearch, ElasticsearchOptions, Error, Hdfs, HdfsOptions, Out
 
 use super::limits::{self, Beside, Writers};
 use super::records::Topic;
-use super::subject::{Into, Subject, has_read};
+use super::subject::{Into, Subject, has_read, num_acked};
 use super::table::Row;
 use super::{Bench, say};
 
@@ -61,17 +61,10 @@ fn create(server: &Elasticsearch, index: &str) -> Result<()> {
 
 /// Documents a second from the first tenth to the last.
 fn acked_rate(outflow: &Outflow, num: usize) -> Result<f64> {
-    let acked = || {
-        outflow
-            .metric("outflow_acked_records_total", &[])
-            .ok()
-            .flatten()
-            .unwrap_or(0.0)
-    };
     let deadline = Instant::now() + PATIENCE;
     let mut first: Option<(Instant, f64)> = None;
     loop {
-        let (now, acked) = (Instant::now(), acked());
+        let (now, acked) = (Instant::now(), num_acked(outflow));
         if first.is_none() && acked >= num as f64 / 10.0 {
             first = Some((now, acked));
         }

@@ -7,7 +7,7 @@ use testbed::{Error, Hdfs, HdfsOptions, Mode, Result, Stub, TcpProxy};
 
 use super::limits::Writers;
 use super::records::Topic;
-use super::subject::{Into, Plan, Subject};
+use super::subject::{Into, Plan, Subject, num_acked};
 use super::table::Row;
 use super::{Bench, say};
 
@@ -86,17 +86,14 @@ pub fn start_hdfs(bench: &Bench) -> Result<Vec<Row>> {
 /// Waits until a record is acknowledged.
 fn committed(subject: &Subject) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let acked = subject.outflow.metric("outflow_acked_records_total", &[]);
-        if acked.ok().flatten().is_some_and(|acked| acked > 0.0) {
-            return Ok(());
-        }
+    while num_acked(&subject.outflow) == 0.0 {
         if Instant::now() > deadline {
             let log = subject.outflow.log();
             return Err(Error::new(format!("nothing is committed\n{log}")));
         }
         std::thread::sleep(EVERY);
     }
+    Ok(())
 }
 
 /// Seconds from the restart after kill -9 at full rate to the next document, and seconds of work that were done again.

@@ -159,6 +159,12 @@ fn configuration(
     text
 }
 
+/// How many records a process counts as acknowledged; none as long as it doesn't listen.
+pub fn num_acked(outflow: &Outflow) -> f64 {
+    let acked = outflow.metric("outflow_acked_records_total", &[]);
+    acked.ok().flatten().unwrap_or(0.0)
+}
+
 /// Whether a process counts `num` records as read; asked ten times a second at most, as each question costs it.
 pub fn has_read(num: usize) -> impl FnMut(&Outflow) -> Result<bool> {
     let mut asked = None::<Instant>;

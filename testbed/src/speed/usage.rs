@@ -86,20 +86,27 @@ impl Meter {
     }
 }
 
-/// Runs a command to its end, its output thrown away.
-pub fn run(command: &mut Command, patience: Duration) -> Result<Usage> {
+/// Starts a command, its output thrown away, and begins to measure it.
+pub fn start(command: &mut Command) -> Result<(Killed, Meter)> {
     let name = format!("{command:?}");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut child = Killed(command.spawn().context(format!("can't run {name}"))?);
+    let child = Killed(command.spawn().context(format!("can't run {name}"))?);
+    let meter = Meter::new(child.0.id());
+    Ok((child, meter))
+}
+
+/// Runs a command to its end, its output thrown away.
+pub fn run(command: &mut Command, patience: Duration) -> Result<Usage> {
+    let (mut child, meter) = start(command)?;
     // It stays a zombie, and so its figures stay, until it is waited for.
-    let usage = Meter::new(child.0.id()).until_it_ends(patience)?;
+    let usage = meter.until_it_ends(patience)?;
     let status = child.0.wait().context("can't wait")?;
     match status.success() {
         true => Ok(usage),
-        false => Err(Error::new(format!("{name}: {status}"))),
+        false => Err(Error::new(format!("{command:?}: {status}"))),
     }
 }
 
