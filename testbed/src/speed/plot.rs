@@ -57,16 +57,14 @@ fn draw(body: &mut String, top: f64, title: &str, rows: &[&Row]) -> f64 {
         top + 36.0,
         escaped(what),
     );
-    let figures = rows.iter().flat_map(|row| &row.figures);
-    let most = figures.copied().fold(f64::MIN_POSITIVE, f64::max);
+    let bounds = rows.iter().filter_map(|row| row.bounds());
+    let longest = bounds.fold(f64::MIN_POSITIVE, |longest, (_, most)| longest.max(most));
     for (number, row) in rows.iter().enumerate() {
         let y = top + HEAD + number as f64 * STEP;
-        let Some(middle) = median(&row.figures) else {
+        let Some((middle, (least, most))) = median(&row.figures).zip(row.bounds()) else {
             continue;
         };
-        let least = row.figures.iter().copied().fold(f64::INFINITY, f64::min);
-        let most_of_row = row.figures.iter().copied().fold(0.0, f64::max);
-        let x = |figure: f64| LEFT + figure / most * WIDTH;
+        let x = |figure: f64| LEFT + figure / longest * WIDTH;
         let colour = match row.who.starts_with("outflow") || !row.target.is_empty() {
             true => "#1f6f8b",
             false => "#b8b8b8",
@@ -86,8 +84,8 @@ fn draw(body: &mut String, top: f64, title: &str, rows: &[&Row]) -> f64 {
             escaped(&row.who),
             x(middle) - LEFT,
             x(least),
-            x(most_of_row),
-            x(most_of_row) + 8.0,
+            x(most),
+            x(most) + 8.0,
             y + 12.5,
             short(middle),
             mid = y + BAR / 2.0,

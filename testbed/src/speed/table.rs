@@ -43,6 +43,13 @@ impl Row {
         let pairs = self.figures.iter().zip(&self.against);
         median(&pairs.map(|(own, other)| own / other).collect::<Vec<_>>())
     }
+
+    /// The least and the most of its figures; none if it has none.
+    pub fn bounds(&self) -> Option<(f64, f64)> {
+        let figures = || self.figures.iter().copied();
+        let least = figures().reduce(f64::min)?;
+        Some((least, figures().reduce(f64::max)?))
+    }
 }
 
 /// The middle one; of an even number the mean of the two.
@@ -60,8 +67,7 @@ pub fn table(rows: &[Row]) -> String {
         "| who | what | median | least to most | ratio | peak MiB | target |\n|---|---|---:|---:|---:|---:|---|\n",
     );
     for row in rows {
-        let least = row.figures.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = row.figures.iter().copied().fold(0.0, f64::max);
+        let (least, most) = row.bounds().unwrap_or((f64::NAN, f64::NAN));
         let ratio = row.ratio().map_or(String::new(), |r| format!("{r:.2}"));
         let peak = match row.peak_mib {
             0.0 => String::new(),
@@ -114,5 +120,7 @@ mod tests {
         assert_eq!(own.ratio(), Some(1.5));
         assert_eq!(limit.ratio(), None);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(own.bounds(), Some((2.0, 6.0)));
+        assert_eq!(Row::new("nobody", "s", "").bounds(), None);
     }
 }
