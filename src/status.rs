@@ -51,8 +51,8 @@ pub enum PartitionState {
     Opening,
     /// Records flow.
     Running,
-    /// Open, and waiting for room in its span, or (with a reason) for its turn, for its index, for Kafka or the end of
-    /// a pause.
+    /// Open, and waiting for room in its span, for its turn, for its index, for Kafka or the end of a pause: see
+    /// `reason`.
     Waiting,
     /// Being drained before it is given back.
     Draining,
@@ -117,7 +117,7 @@ pub struct PartitionStatus {
     pub needs_a_person: bool,
     /// Whether it is read, and nothing has come of it for long though its log goes on: `reason` says more.
     pub waits_for_kafka: bool,
-    /// Whether nothing is wrong with it, and it merely waits for its turn, or for what was read of it to be committed:
+    /// Whether nothing is wrong with it, and it merely waits for its turn, or for what was read of it to be final:
     /// `reason` says more.
     pub waits_for_turn: bool,
     /// Next offset to read from Kafka.

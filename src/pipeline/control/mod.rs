@@ -423,7 +423,7 @@ impl Control {
         let shown = |(index, partition): (usize, &Option<Partition>)| {
             let partition = partition.as_ref()?;
             let still = standing_still.get(&partition.id);
-            let turn = || turn(Slot(index));
+            let turn = || self.why_waiting(partition, || turn(Slot(index)));
             Some(self.shown(partition.snapshot(&log_end), still, turn))
         };
         self.slots.iter().enumerate().filter_map(shown).collect()

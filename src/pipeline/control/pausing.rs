@@ -1,6 +1,7 @@
 //! A pause by request. It is back-pressure without an end: nothing is taken, and all else goes on as ever. What
 //! is in flight becomes final and is committed, the client is polled, partitions come, drain and go.
 
+use super::partition::{Partition, State};
 use super::{Action, Control};
 use crate::status::{PartitionState, PartitionStatus};
 
@@ -44,5 +45,25 @@ impl Control {
             _ => {}
         }
         status
+    }
+    /// Why a partition waits without trouble: its span is full, or what the sink says of its turn.
+    pub(super) fn why_waiting(
+        &self,
+        partition: &Partition,
+        turn: impl FnOnce() -> Option<String>,
+    ) -> Option<String> {
+        let turn = turn();
+        if !matches!(partition.state, State::SpanFull) {
+            return turn;
+        }
+        let most = self.rules.max_span;
+        let full = format!(
+            "waits until what was read of it is final: more than {most} offsets aren't yet (kafka.max_span); it goes \
+             on at half of that"
+        );
+        Some(match turn {
+            Some(turn) => format!("{full}; {turn}"),
+            None => full,
+        })
     }
 }

@@ -126,3 +126,28 @@ fn a_partition_that_waits_for_its_turn_says_so_and_its_index_and_a_pause_go_befo
     assert_eq!((state, waits_for_turn), (PartitionState::Waiting, false));
     assert!(reason.is_some_and(|why| why.contains("the index is red")));
 }
+
+#[test]
+fn a_partition_whose_span_is_full_says_so_and_that_nothing_is_wrong() {
+    let mut s = Script::running("span", rules(), 0);
+    let shown = |s: &Script, turn: Option<&str>| {
+        let shown = s.shown_in_turn(0, turn).expect("held");
+        (shown.state, shown.waits_for_turn, shown.reason)
+    };
+    assert_eq!(s.take(0, 0, 101), 101);
+    s.after_ms(10).does(&["stop 0"]);
+    let (state, waits_for_turn, reason) = shown(&s, None);
+    assert_eq!((state, waits_for_turn), (PartitionState::Waiting, true));
+    let reason = reason.expect("why");
+    assert!(
+        reason.contains("more than 100 offsets aren't yet (kafka.max_span)"),
+        "{reason}"
+    );
+    // What the sink knows of it is said, too.
+    let (_, _, both) = shown(&s, Some("its files are being closed"));
+    assert_eq!(both, Some(format!("{reason}; its files are being closed")));
+    s.acked(0, 1, 0, 60)
+        .after_ms(10)
+        .does(&["start 0 at 101 after le7"]);
+    assert_eq!(shown(&s, None), (PartitionState::Running, false, None));
+}

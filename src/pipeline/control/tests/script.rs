@@ -376,7 +376,21 @@ impl Script {
         partition: i32,
         still: &HashMap<TopicPartition, String>,
     ) -> Option<PartitionStatus> {
-        let turn = |_| Some("waits for its turn".to_owned());
+        self.shown_with(partition, still, Some("waits for its turn"))
+    }
+
+    /// The same, if the sink says this of what it doesn't want.
+    pub fn shown_in_turn(&self, partition: i32, turn: Option<&str>) -> Option<PartitionStatus> {
+        self.shown_with(partition, &HashMap::new(), turn)
+    }
+
+    fn shown_with(
+        &self,
+        partition: i32,
+        still: &HashMap<TopicPartition, String>,
+        turn: Option<&str>,
+    ) -> Option<PartitionStatus> {
+        let turn = |_| turn.map(str::to_owned);
         let shown = self.control.snapshot(|_| None, still, turn);
         shown.into_iter().find(|p| p.partition == partition)
     }
