@@ -3,15 +3,15 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../tests/shared/elasticsearch.rs"]
+mod configured;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use outflow::config::settings::{
-    Compression, ElasticsearchAuth, ElasticsearchSettings, IdSource, Partitioning, Tombstones,
-    WriteOp,
-};
+use outflow::config::settings::{Compression, ElasticsearchSettings, Partitioning};
 use outflow::offsets::{Range, TopicPartition, Tracker};
 use outflow::sinks::elasticsearch::answer;
 use outflow::sinks::elasticsearch::batch::Op;
@@ -159,21 +159,7 @@ fn record_is_tracked(bencher: Bencher<'_, '_>) {
 
 fn elasticsearch() -> ElasticsearchSettings {
     ElasticsearchSettings {
-        urls: Vec::new(),
-        auth: ElasticsearchAuth::None,
-        ca_file: None,
-        insecure_skip_verify: false,
         index: "metrics-{yyyy.MM.dd}".to_owned(),
-        allowed_indices: Vec::new(),
-        date_window: Duration::from_secs(5 * 3_600),
-        op: WriteOp::Index,
-        id: IdSource::Offset,
-        tombstones: Tombstones::Skip,
-        max_batch_bytes: 5 << 20,
-        max_batch_docs: 2_000,
-        linger: Duration::from_millis(20),
-        max_in_flight: 4,
-        request_timeout: Duration::from_secs(10),
-        gzip_level: None,
+        ..configured::settings()
     }
 }

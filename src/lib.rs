@@ -47,3 +47,7 @@ pub mod service;
 pub mod sinks;
 pub mod status;
 pub mod verify;
+
+// For what tests of both kinds share, which calls it by its name.
+#[cfg(test)]
+extern crate self as outflow;

@@ -5,6 +5,8 @@
 
 mod elasticsearch_sink {
     mod configuration;
+    #[path = "../shared/elasticsearch.rs"]
+    mod configured;
     mod cost;
     mod outages;
     mod refusals;

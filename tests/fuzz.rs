@@ -14,6 +14,8 @@ mod bulk_lines;
 mod commit_log;
 #[path = "fuzz/configuration.rs"]
 mod configuration;
+#[path = "shared/elasticsearch.rs"]
+mod configured;
 #[path = "fuzz/engine.rs"]
 mod engine;
 #[path = "fuzz/kept.rs"]

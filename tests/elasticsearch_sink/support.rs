@@ -5,9 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use outflow::config::settings::{
-    ElasticsearchAuth, ElasticsearchSettings, IdSource, Tombstones, WriteOp,
-};
+use outflow::config::settings::ElasticsearchSettings;
 use outflow::metrics::SinkMetrics;
 use outflow::offsets::{Epoch, TopicPartition};
 use outflow::sinks::elasticsearch::ElasticsearchConnector;
@@ -65,21 +63,10 @@ impl Drop for Server {
 pub fn settings(url: &str, index: &str) -> ElasticsearchSettings {
     ElasticsearchSettings {
         urls: vec![url.parse().unwrap()],
-        auth: ElasticsearchAuth::None,
-        ca_file: None,
-        insecure_skip_verify: false,
         index: index.into(),
-        allowed_indices: Vec::new(),
-        date_window: Duration::from_secs(30 * 86_400),
-        op: WriteOp::Index,
-        id: IdSource::Offset,
-        tombstones: Tombstones::Skip,
-        max_batch_bytes: 5 << 20,
-        max_batch_docs: 2_000,
-        linger: Duration::from_millis(20),
-        max_in_flight: 4,
+        // What isn't answered is missed while a test still waits for it.
         request_timeout: Duration::from_secs(20),
-        gzip_level: None,
+        ..super::configured::settings()
     }
 }
 

@@ -6,9 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use outflow::config::settings::{
-    ElasticsearchAuth, ElasticsearchSettings, IdSource, Tombstones, WriteOp,
-};
+use outflow::config::settings::{ElasticsearchSettings, IdSource, Tombstones, WriteOp};
 use outflow::offsets::TopicPartition;
 use outflow::sinks::elasticsearch::batch::Op;
 use outflow::sinks::elasticsearch::encoder::{Encoder, Target};
@@ -16,7 +14,7 @@ use outflow::sinks::value::append_line;
 use outflow::sinks::{Record, Slot};
 use serde_json::Value;
 
-use crate::{fields, is_one_line, json};
+use crate::{configured, fields, is_one_line, json};
 
 pub const WORDS: &[&str] = &[
     "{\"a\":1}",
@@ -49,17 +47,12 @@ const HOUR_MS: i64 = 3_600_000;
 fn settings(choices: &[u8]) -> ElasticsearchSettings {
     let chosen = |letter: u8| choices.contains(&letter);
     ElasticsearchSettings {
-        urls: Vec::new(),
-        auth: ElasticsearchAuth::None,
-        ca_file: None,
-        insecure_skip_verify: false,
         index: if chosen(b't') {
             "{topic}-{yyyy.MM.dd.HH}"
         } else {
             "logs"
         }
         .to_owned(),
-        allowed_indices: Vec::new(),
         date_window: Duration::from_secs(5 * 3_600),
         op: if chosen(b'c') {
             WriteOp::Create
@@ -76,12 +69,7 @@ fn settings(choices: &[u8]) -> ElasticsearchSettings {
             (_, true) => Tombstones::Reject,
             _ => Tombstones::Skip,
         },
-        max_batch_bytes: 5 << 20,
-        max_batch_docs: 2_000,
-        linger: Duration::from_millis(20),
-        max_in_flight: 4,
-        request_timeout: Duration::from_secs(10),
-        gzip_level: None,
+        ..configured::settings()
     }
 }
 

@@ -260,36 +260,17 @@ fn key_id(key: Option<&[u8]>) -> Result<&str, Rejection> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+#[path = "../../../tests/shared/elasticsearch.rs"]
+mod configured;
+
+#[cfg(test)]
+mod tests {
+    use super::configured::settings;
     use super::*;
-    use crate::config::settings::ElasticsearchAuth;
     use crate::sinks::Slot;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     const NOW: i64 = 1_795_406_706_000;
-
-    /// Settings that a test changes to its needs.
-    pub fn settings() -> ElasticsearchSettings {
-        ElasticsearchSettings {
-            urls: Vec::new(),
-            auth: ElasticsearchAuth::None,
-            ca_file: None,
-            insecure_skip_verify: false,
-            index: "{topic}".into(),
-            allowed_indices: Vec::new(),
-            date_window: Duration::from_secs(30 * 86_400),
-            op: WriteOp::Index,
-            id: IdSource::Offset,
-            tombstones: Tombstones::Skip,
-            max_batch_bytes: 5 << 20,
-            max_batch_docs: 2_000,
-            linger: Duration::from_millis(20),
-            max_in_flight: 4,
-            request_timeout: Duration::from_secs(10),
-            gzip_level: None,
-        }
-    }
 
     fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Record<'a> {
         Record {
