@@ -10,20 +10,15 @@
 //! it is due again at once. So a thousand partitions need no more memory than four, and files are as large as they
 //! can be.
 
+mod seat;
 mod words;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use self::seat::{Seat, State, quiet_at};
 pub use self::words::Clock;
 use crate::sinks::Slot;
-
-/// How long a turn may go without a record before the first one, and after the last one.
-const QUIET_AT_FIRST: Duration = Duration::from_secs(3);
-const QUIET_AFTERWARDS: Duration = Duration::from_millis(500);
-
-/// A partition whose turns give nothing waits at most 2 to this many times the age.
-const MAX_DOUBLINGS: u32 = 5;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,43 +49,6 @@ pub struct Turns {
     seats: BTreeMap<Slot, Seat>,
 }
 
-#[derive(Debug)]
-struct Seat {
-    state: State,
-    /// Next offset to read.
-    position: i64,
-    log_end: i64,
-    /// How many turns in a row gave nothing: what remains may be markers, which are never delivered, or Kafka
-    /// may have been slow. So it is tried again, ever more rarely, until the log grows.
-    empty_turns: u32,
-    /// Its last turn gave records and ended for want of more, well before its end.
-    interrupted: bool,
-    /// Encoded bytes per offset, learned from its turns.
-    bytes_per_offset: Option<f64>,
-    taken: Taken,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum State {
-    Waiting {
-        /// When the oldest of what waits was first seen.
-        since: Option<Instant>,
-    },
-    Reading {
-        /// The end of its turn; none while there is a place for everybody.
-        until: Option<i64>,
-        began: Instant,
-        last_record: Option<Instant>,
-    },
-    Closing,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Taken {
-    first: i64,
-    bytes: u64,
-}
-
 impl Turns {
     /// Nobody yet.
     pub fn new(rules: Rules) -> Self {
@@ -107,24 +65,13 @@ impl Turns {
         let has_unread = log_end > position;
         let reads = free && (!crowded || has_unread);
         let state = if reads {
-            reading(crowded.then_some(log_end), now)
+            State::reading(crowded.then_some(log_end), now)
         } else {
             State::Waiting {
                 since: has_unread.then_some(now),
             }
         };
-        let seat = Seat {
-            state,
-            position,
-            log_end,
-            empty_turns: 0,
-            interrupted: false,
-            bytes_per_offset: None,
-            taken: Taken {
-                first: position,
-                bytes: 0,
-            },
-        };
+        let seat = Seat::new(position, log_end, state);
         self.seats.insert(slot, seat);
         reads
     }
@@ -137,35 +84,21 @@ impl Turns {
     /// A partition's log end offset, as seen.
     pub fn observe(&mut self, slot: Slot, log_end: i64, now: Instant) {
         if let Some(seat) = self.seats.get_mut(&slot) {
-            if log_end > seat.log_end {
-                seat.log_end = log_end;
-                seat.empty_turns = 0;
-            }
-            seat.note_unread(now);
+            seat.observe(log_end, now);
         }
     }
 
     /// A record was taken; `position` is the offset after it.
     pub fn took(&mut self, slot: Slot, position: i64, bytes: usize, now: Instant) {
         if let Some(seat) = self.seats.get_mut(&slot) {
-            seat.position = position;
-            seat.taken.bytes += bytes as u64;
-            if let State::Reading { last_record, .. } = &mut seat.state {
-                *last_record = Some(now);
-            }
+            seat.took(position, bytes, now);
         }
     }
 
     /// Records can't be taken at present: nobody's turn ends for want of them.
     pub fn hold(&mut self, now: Instant) {
         for seat in self.seats.values_mut() {
-            if let State::Reading {
-                began, last_record, ..
-            } = &mut seat.state
-            {
-                *began = now;
-                *last_record = last_record.map(|_| now);
-            }
+            seat.hold(now);
         }
     }
 
@@ -182,26 +115,20 @@ impl Turns {
 
     /// Whether a partition is to be read.
     pub fn is_reading(&self, slot: Slot) -> bool {
-        self.seats
-            .get(&slot)
-            .is_some_and(|seat| matches!(seat.state, State::Reading { .. }))
+        self.seats.get(&slot).is_some_and(Seat::is_reading)
     }
 
     /// Whether a partition's turn is over, and its files are being closed.
     pub fn is_closing(&self, slot: Slot) -> bool {
-        self.seats
-            .get(&slot)
-            .is_some_and(|seat| matches!(seat.state, State::Closing))
+        self.seats.get(&slot).is_some_and(Seat::is_closing)
     }
 
     /// What a partition had open is committed: its place is free.
     pub fn finished(&mut self, slot: Slot, now: Instant) {
         if let Some(seat) = self.seats.get_mut(&slot)
-            && matches!(seat.state, State::Closing)
+            && seat.is_closing()
         {
-            seat.learn();
-            seat.state = State::Waiting { since: None };
-            seat.note_unread(now);
+            seat.finished(now);
         }
     }
 
@@ -259,7 +186,7 @@ impl Turns {
         for (slot, seat) in &mut self.seats {
             match &mut seat.state {
                 State::Waiting { .. } => {
-                    seat.state = reading(None, now);
+                    seat.state = State::reading(None, now);
                     changes.push(Change::Begin(*slot));
                 }
                 State::Reading { until, .. } => *until = None,
@@ -270,23 +197,7 @@ impl Turns {
 
     fn end_turns(&mut self, now: Instant, changes: &mut Vec<Change>) {
         for (slot, seat) in &mut self.seats {
-            let State::Reading {
-                until,
-                began,
-                last_record,
-            } = &mut seat.state
-            else {
-                continue;
-            };
-            // It had a place for as long as it liked; from now on it is a turn like any other.
-            let until = *until.get_or_insert_with(|| seat.log_end.max(seat.position));
-            if seat.position >= until || now >= quiet_at(*began, *last_record) {
-                seat.empty_turns = match last_record {
-                    Some(_) => 0,
-                    None => seat.empty_turns.saturating_add(1),
-                };
-                seat.interrupted = last_record.is_some() && seat.is_far_from(until);
-                seat.state = State::Closing;
+            if seat.end(now) {
                 changes.push(Change::End(*slot));
             }
         }
@@ -306,82 +217,11 @@ impl Turns {
                 return;
             }
             if let Some(seat) = self.seats.get_mut(&slot) {
-                seat.taken = Taken {
-                    first: seat.position,
-                    bytes: 0,
-                };
-                seat.interrupted = false;
-                seat.state = reading(Some(seat.log_end), now);
+                seat.begin(now);
                 changes.push(Change::Begin(slot));
                 free -= 1;
             }
         }
-    }
-}
-
-impl Seat {
-    fn has_unread(&self) -> bool {
-        self.log_end > self.position
-    }
-
-    fn note_unread(&mut self, now: Instant) {
-        let has_unread = self.has_unread();
-        if let State::Waiting { since } = &mut self.state
-            && since.is_none()
-            && has_unread
-        {
-            *since = Some(now);
-        }
-    }
-
-    /// Whether what remains up to `until` is more than markers would be beside what its turn gave.
-    fn is_far_from(&self, until: i64) -> bool {
-        let given = self.position.saturating_sub(self.taken.first);
-        until.saturating_sub(self.position) > given / 8
-    }
-
-    fn learn(&mut self) {
-        let offsets = self.position.saturating_sub(self.taken.first);
-        if offsets > 0 {
-            self.bytes_per_offset = Some(self.taken.bytes as f64 / offsets as f64);
-        }
-    }
-
-    /// Since when it is, or from when it will be, this partition's turn.
-    fn due_at(&self, rules: &Rules) -> Option<Instant> {
-        let State::Waiting { since: Some(since) } = self.state else {
-            return None;
-        };
-        if self.interrupted {
-            return Some(since);
-        }
-        if self.empty_turns > 0 {
-            return since.checked_add(rules.age * (1 << self.empty_turns.min(MAX_DOUBLINGS)));
-        }
-        let unread = self.log_end.saturating_sub(self.position) as f64;
-        let fills_a_file = self
-            .bytes_per_offset
-            .is_none_or(|bytes| bytes * unread >= rules.full_bytes as f64);
-        if fills_a_file {
-            Some(since)
-        } else {
-            since.checked_add(rules.age)
-        }
-    }
-}
-
-fn reading(until: Option<i64>, now: Instant) -> State {
-    State::Reading {
-        until,
-        began: now,
-        last_record: None,
-    }
-}
-
-fn quiet_at(began: Instant, last_record: Option<Instant>) -> Instant {
-    match last_record {
-        Some(last) => last + QUIET_AFTERWARDS,
-        None => began + QUIET_AT_FIRST,
     }
 }
 

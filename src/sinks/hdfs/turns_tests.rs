@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::seat::{QUIET_AFTERWARDS, QUIET_AT_FIRST};
 use super::*;
 
 const AGE: Duration = Duration::from_secs(60);

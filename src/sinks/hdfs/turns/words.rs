@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Seat, State, Turns};
+use super::Turns;
+use super::seat::{Seat, State};
 use crate::sinks::Slot;
 
 /// A moment, and what the clock said then (Unix milliseconds): what it says at others.
