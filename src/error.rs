@@ -84,3 +84,39 @@ impl Error {
         self
     }
 }
+
+/// The innermost cause, in words: those around it repeat the URL, or say that a request failed.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let what = cause.to_string();
+    // rustls' word for an answer that has nothing of TLS.
+    match what.contains("InvalidContentType") {
+        true => "what answers there doesn't speak TLS: write http://, or another port".to_owned(),
+        false => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    #[tokio::test]
+    async fn an_https_url_of_a_port_that_speaks_http_is_told_so() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = server.local_addr().expect("bound").port();
+        let answer = std::thread::spawn(move || {
+            let (mut client, _) = server.accept().expect("a client");
+            let _ = client.read(&mut [0; 1024]);
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        });
+        let asked = reqwest::get(format!("https://127.0.0.1:{port}/")).await;
+        let why = root_cause(&asked.expect_err("no TLS there"));
+        assert!(why.contains("doesn't speak TLS"), "{why}");
+        answer.join().expect("answered");
+    }
+}

@@ -13,6 +13,7 @@ use super::message::Message;
 use super::settings::{Body, HttpAuth, HttpTarget, NotifierSettings};
 use crate::clock::unix_ms;
 use crate::config::problem::printable;
+use crate::error::root_cause;
 
 /// So many alerts go into one request.
 const ALERTS_AT_ONCE: usize = 64;
@@ -142,7 +143,7 @@ impl HttpSender {
         let error = error.without_url();
         let why = match (error.is_timeout(), std::error::Error::source(&error)) {
             (true, _) => "no answer in time".to_owned(),
-            (false, Some(_)) => root(&error),
+            (false, Some(_)) => root_cause(&error),
             (false, None) => error.to_string(),
         };
         let receiver = &self.receiver;
@@ -178,15 +179,6 @@ impl HttpSender {
 /// What is said of the message, rather than of the server or of who we are: another try of the same is of no use.
 fn is_about_the_message(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 413 | 415 | 422)
-}
-
-/// The innermost reason: "connection refused", "invalid peer certificate".
-fn root(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 fn url(target: &HttpTarget) -> Result<Url, String> {

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::pages::{Detail, Groups, Sink};
 use super::picture::{Answers, Picture, Wanted};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, root_cause};
 
 /// How long one page may take; a thousand groups take less than a second.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -187,16 +187,10 @@ impl Client {
     }
 
     fn unanswered(&self, why: &reqwest::Error) -> Error {
-        let mut reason = why.to_string();
-        let mut source = std::error::Error::source(why);
-        while let Some(cause) = source {
-            // The innermost says what happened: connection refused, no such host.
-            reason = cause.to_string();
-            source = cause.source();
-        }
-        if why.is_timeout() {
-            reason = format!("no answer within {:?}", self.timeout);
-        }
+        let reason = match why.is_timeout() {
+            true => format!("no answer within {:?}", self.timeout),
+            false => root_cause(why),
+        };
         Error::unavailable(format!(
             "{}: {reason}; is outflow running there, with this admin.listen?",
             self.url

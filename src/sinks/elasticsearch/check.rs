@@ -41,7 +41,7 @@ async fn check_all(
             Err(e) => findings.push(Finding::wrong(
                 "elasticsearch",
                 format!("not reached: {}", e.what),
-                "check urls, the network and TLS (ca_file)",
+                "check urls (http:// or https://, and the port), the network and TLS (ca_file)",
             )),
         }
     }

@@ -22,7 +22,7 @@ use secrecy::ExposeSecret as _;
 
 use super::nodes::Nodes;
 use crate::config::settings::{ElasticsearchAuth, ElasticsearchSettings};
-use crate::error::Error;
+use crate::error::{Error, root_cause};
 
 /// Answers above this are given up: a bulk answer has a few hundred bytes a record at the very most.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
@@ -336,13 +336,4 @@ fn unreachable(node: &Node, error: &elasticsearch::Error) -> Error {
         root_cause(error)
     };
     Error::unavailable(format!("{}: {what}", node.name))
-}
-
-/// The innermost cause: the outer ones repeat the URL.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
