@@ -234,8 +234,13 @@ topic = "{dead_letters}"
 
     /// Produces this many records and waits for their acknowledgement.
     pub fn produce(&self, num: usize, seed: u64) -> Ledger {
+        self.produce_by(num, Generator::new(&self.topic, seed))
+    }
+
+    /// The same, of this generator's records, with keys.
+    pub fn produce_by(&self, num: usize, generator: Generator) -> Ledger {
         let producer = testbed::Producer::new(&self.kafka.bootstrap()).unwrap();
-        let mut generator = Generator::new(&self.topic, seed).keys(50);
+        let mut generator = generator.keys(50);
         producer.produce(&self.topic, &mut generator, num).unwrap();
         producer.flush().unwrap();
         producer.ledger()
