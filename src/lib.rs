@@ -20,8 +20,10 @@
 //! | [`verify`] | is everything there? Kafka compared with a sink |
 //! | [`observe`] | a running process from outside: what its pages say |
 //! | [`agent`] | a host's CPU and memory figures, into Kafka |
+//! | [`cli`], [`service`] | commands, exit codes; settings made into what runs |
+//! | [`error`], [`check`], [`clock`], [`logging`] | what all use: failures, findings, the time of day, log lines |
 //!
-//! Dependencies go one way: `main` wires, `pipeline` knows the sink's contract and no sink, a sink
+//! Dependencies go one way: `cli` and `service` wire, `pipeline` knows the sink's contract and no sink, a sink
 //! knows records and no Kafka client, the pure modules know nothing but each other.
 
 pub mod admin;

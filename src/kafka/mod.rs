@@ -20,6 +20,7 @@
 //! | `standstill` | which partitions nothing comes of, though their logs go on, and why (pure) |
 //! | `file_lock` | a lock that one process of this machine has at a time |
 //! | `instance_lock` | an instance id is used by one process of this machine |
+//! | `topics` | which topics are read, which are new, which have grown (pure) |
 //! | `lookup` | positions and log ends, asked for beside the loop |
 //! | [`group`] | the group from outside: described, moved, left |
 //! | [`check`] | what `outflow check --connect` asks the brokers |

@@ -18,8 +18,8 @@ use crate::observe::{Client, Partitions, Picture, Wanted};
 
 const AFTER_HELP: &str = "\
 Asks a running process (`outflow run` or `outflow monitor`) for the verdicts that it has, or, with
---config, the brokers themselves: that shows offsets as of now, and no verdict, since a verdict needs
-a window of commits. With --watch it looks for that many seconds first; that takes READ on
+--config, the brokers themselves: that shows offsets as of now, and no verdict, since a verdict
+needs a window of commits. With --watch it looks for that many seconds first; that takes READ on
 __consumer_offsets. With a monitor's file all its clusters are looked at, with a sink's its group.
 
 Exit codes:

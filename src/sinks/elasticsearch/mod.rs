@@ -4,8 +4,10 @@
 //!
 //! | file | does |
 //! |---|---|
+//! | `connector` | the sink as the process holds it: makes the workers |
 //! | `worker` | the [`Sink`](crate::sinks::Sink): encodes into the open batch, seals it, answers |
-//! | `encoder`, `index_name`, `value` | a record's two lines; the index; what a value must be (pure) |
+//! | `context` | what a worker shares with its deliveries |
+//! | `encoder`, `index_name` | a record's two lines, of which [`value`](crate::sinks::value) checks one; the index (pure) |
 //! | `batch`, `limits` | the open batch, spans, pieces; how much at once (pure) |
 //! | `delivery`, `lanes` | a batch's task until all of it is final; records of an index that can't take them |
 //! | `outcome` | one try, and what is left of it |

@@ -10,6 +10,7 @@
 //! | [`rotation`], [`turns`] | when files are closed, and which partitions may have some open (pure) |
 //! | [`partition`] | one task a partition: writes, closes, commits |
 //! | [`writer`], [`compress`] | temp files |
+//! | [`budget`] | what may be held in memory: encoded bytes, open files |
 //! | [`log`], [`driver`] | the commit log: what may be done to the namespace and when (pure), and doing it |
 //! | [`log_admin`], [`moves`] | the log from outside: looking at it, moving it |
 //! | [`replays`] | which dead letters were replayed |
