@@ -7,6 +7,7 @@
 //! | `document` | a TOML file with the place of every key |
 //! | `layers` | the layers, merged; where each value came from |
 //! | `validate` | raw values to [`settings`]; everything that is wrong, at once |
+//! | `memory/` | what the sinks of a process may hold together, and whether it fits |
 //! | `together` | what sinks of one process must not share |
 //! | `problem` | what is wrong, where, and what to do |
 //! | `effective` | the configuration as it came out |
@@ -16,6 +17,7 @@ pub mod effective;
 pub mod keys;
 pub mod kinds;
 mod layers;
+mod memory;
 pub mod problem;
 pub mod settings;
 pub mod surroundings;
@@ -55,14 +57,41 @@ pub struct Outcome<T> {
     pub warnings: Problems,
 }
 
-/// Loads the files of sinks that are to run in one process. `flags` are `section.key=value`.
+/// Loads the files of sinks, which run in one process, to look at what they say. `flags` are `section.key=value`.
 pub fn load_sinks(
     files: &[PathBuf],
     flags: &[String],
     surroundings: &dyn Surroundings,
 ) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
+    load_together(files, flags, None, surroundings)
+}
+
+/// Loads the files of sinks that are to run in this process, or in one of these surroundings. All of them together may
+/// hold `memory` bytes, if that is given.
+pub fn load_process(
+    files: &[PathBuf],
+    flags: &[String],
+    memory: Option<u64>,
+    surroundings: &dyn Surroundings,
+) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
+    let mut outcome = load_together(files, flags, memory, surroundings)?;
+    memory::check_fit(&outcome.loaded, surroundings, &mut outcome.warnings);
+    Ok(outcome)
+}
+
+fn load_together(
+    files: &[PathBuf],
+    flags: &[String],
+    memory: Option<u64>,
+    surroundings: &dyn Surroundings,
+) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
     let mut problems = Problems::default();
-    let read = read_all(files, flags, FileKind::Sink, surroundings, &mut problems);
+    let mut read = read_all(files, flags, FileKind::Sink, surroundings, &mut problems);
+    if let Some(total) = memory {
+        let sinks = read.iter_mut();
+        let sinks = sinks.filter_map(|one| Some((one.merged.as_mut()?, &mut one.problems)));
+        memory::share(total, &mut sinks.collect::<Vec<_>>());
+    }
     let mut loaded = Vec::new();
     for mut values in read {
         // Each file is judged by itself; one broken file mustn't hide what is wrong with the next.
