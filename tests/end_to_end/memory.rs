@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use testbed::guard::wait_until;
 use testbed::produce::Outgoing;
-use testbed::{Outflow, Producer, exclusive, proc};
+use testbed::{Ids, Outflow, Producer, check_elasticsearch, exclusive, proc};
 
 use super::support::{PATIENCE, Stage, stop_cleanly};
 
@@ -20,6 +20,8 @@ const VALUE_BYTES: usize = 1_000_000;
 /// Each of both sinks would have to hold several times of what both may.
 const NUM_RECORDS: i64 = 256;
 const NUM_PARTITIONS: i64 = 4;
+/// How many documents are asked for at once.
+const PAGE: usize = 32;
 const SINKS: [&str; 2] = ["elasticsearch", "hdfs"];
 
 fn record(seq: i64) -> Outgoing {
@@ -119,6 +121,9 @@ fn a_process_keeps_within_its_memory_while_both_sinks_are_down_before_records_of
     stop_cleanly(&outflow);
     let ledger = producer.ledger();
     drop(producer);
-    stage.check_elasticsearch(&ledger);
+    // A page of them has its bounds, too.
+    let documents = cluster.elasticsearch.documents();
+    let documents = documents.all_by(&stage.topic, PAGE).unwrap();
+    check_elasticsearch(&ledger, &documents, Ids::Offset).assert_clean();
     stage.check_hdfs(&ledger);
 }
