@@ -7,7 +7,7 @@ use super::super::problem::{Place, Problem, Problems};
 use super::super::settings::Settings;
 use super::super::surroundings::Surroundings;
 use super::limit::{Limit, of_process};
-use super::shares::{least, listed};
+use super::shares::{FLAG, least, listed};
 
 const MIB: u64 = 1 << 20;
 /// The program itself and its clients, with its first sink (docs/deploying.md has what was measured).
@@ -58,38 +58,39 @@ fn words(sinks: &[Loaded<Settings>], held: u64, limit: &Limit) -> (String, Vec<S
     let needed = round(around(held, num).div_ceil(MIB) * MIB);
     let each = listed(sinks.iter().map(|l| (named(l), l.settings.memory_bytes)));
     let what = format!(
-        "the sinks of this process may hold {} ({each}), which takes {needed} with the program around it, and the \
-         process may have {} ({})",
+        "the sinks of this process may hold {} ({each}), which takes about {needed} with the program around it, and \
+         the process may have {} ({})",
         format_bytes(held),
         round(limit.bytes),
         limit.source
     );
-    let fitting = fitting(limit.bytes, num);
-    let total = format_bytes(fitting);
+    let most = fitting(limit.bytes, num);
+    let shown = format_bytes(most);
     let less = match sinks {
-        _ if fitting < num * least() => None,
-        _ if sinks.iter().any(is_shared) => Some(format!("start with --memory {total}")),
-        [_] => Some(format!("set memory = \"{total}\"")),
+        _ if most < num * least() => None,
+        _ if sinks.iter().all(is_shared) => Some(format!("start with --memory {shown}")),
+        [_] => Some(format!("set memory = \"{shown}\"")),
         _ => Some(format!(
-            "set no more than {total} together, or leave memory out and start with --memory {total}"
+            "let the files set no more than {shown} together, or no memory at all and start with --memory {shown}"
         )),
     };
     let more =
-        format!("give the process {needed}; the kernel ends one that takes more than it may");
+        format!("give the process {needed}: the kernel ends one that takes more than it may");
     (what, less.into_iter().chain([more]).collect())
 }
 
-/// A file, and what sets its memory.
+/// A file, and what sets its memory unless `--memory` does.
 fn named(loaded: &Loaded<Settings>) -> String {
     let (file, origin) = (loaded.file.display().to_string(), origin(loaded));
     match origin.starts_with(&file) {
         true => origin.to_owned(),
+        false if is_shared(loaded) => file,
         false => format!("{file} ({origin})"),
     }
 }
 
 fn is_shared(loaded: &Loaded<Settings>) -> bool {
-    origin(loaded).starts_with("--memory")
+    origin(loaded).starts_with(FLAG)
 }
 
 fn origin(loaded: &Loaded<Settings>) -> &str {

@@ -96,3 +96,161 @@ impl<'a> Hierarchy<'a> {
         seen.map(|folder| folder.join(name)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io;
+
+    use super::super::super::surroundings::SecretFile;
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const V2: &str =
+        "25 19 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    const V1: &str = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+         32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+         35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+    /// What version 1 says of a group without a limit.
+    const NONE: &str = "9223372036854771712\n";
+
+    /// A machine with 16 GiB and these files; of one without text nobody may read anything.
+    struct Machine(BTreeMap<String, Option<String>>);
+
+    impl Machine {
+        fn new(group: &str, mounts: &str) -> Self {
+            let machine = Machine(BTreeMap::new());
+            let machine = machine.file("/proc/self/cgroup", group);
+            let meminfo = "MemTotal:       16777216 kB\nMemFree:         1048576 kB\n";
+            let machine = machine.file("/proc/meminfo", meminfo);
+            machine.file("/proc/self/mountinfo", mounts)
+        }
+
+        fn file(mut self, path: &str, text: &str) -> Self {
+            self.0.insert(path.into(), Some(text.into()));
+            self
+        }
+
+        fn closed(mut self, path: &str) -> Self {
+            self.0.insert(path.into(), None);
+            self
+        }
+
+        /// MiB, and which file says so.
+        fn limit(&self) -> Option<(u64, String)> {
+            of_process(self).map(|limit| (limit.bytes / MIB, limit.source))
+        }
+
+        fn is_limited(&self, mib: u64, source: &str) {
+            assert_eq!(self.limit(), Some((mib, source.to_owned())));
+        }
+
+        fn has_all(&self) {
+            self.is_limited(16_384, "MemTotal in /proc/meminfo");
+        }
+    }
+
+    impl Surroundings for Machine {
+        fn variables(&self) -> Vec<(String, String)> {
+            Vec::new()
+        }
+
+        fn read_file(&self, path: &Path) -> io::Result<String> {
+            let file = self.0.get(path.to_str().unwrap_or_default());
+            let file = file.ok_or(io::ErrorKind::NotFound)?.clone();
+            file.ok_or_else(|| io::ErrorKind::PermissionDenied.into())
+        }
+
+        fn read_secret(&self, _: &Path) -> io::Result<SecretFile> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn cores(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn without_a_group_that_limits_it_the_machine_is_the_limit() {
+        Machine::new("", "").has_all();
+        Machine::new("0::/\n", V2).has_all();
+        Machine::new("0::/a/b\n", V2)
+            .file("/sys/fs/cgroup/a/b/memory.max", "max\n")
+            .file("/sys/fs/cgroup/a/memory.max", "max\n")
+            .has_all();
+        Machine::new("4:memory:/a\n", V1)
+            .file("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", NONE)
+            .has_all();
+        Machine::new("0::/a\n", V2)
+            .file("/sys/fs/cgroup/a/memory.max", "68719476736\n")
+            .has_all();
+        assert_eq!(Machine(BTreeMap::new()).limit(), None);
+    }
+
+    #[test]
+    fn the_least_limit_of_a_group_and_of_all_above_holds() {
+        let group = "0::/system.slice/outflow@hdfs.service\n";
+        let own = "/sys/fs/cgroup/system.slice/outflow@hdfs.service/memory.max";
+        let slice = "/sys/fs/cgroup/system.slice/memory.max";
+        let machine = |inner, outer| Machine::new(group, V2).file(own, inner).file(slice, outer);
+        machine("536870912\n", "max\n").is_limited(512, own);
+        machine("536870912\n", "1073741824\n").is_limited(512, own);
+        machine("max\n", "268435456\n").is_limited(256, slice);
+        machine("536870912\n", "268435456\n").is_limited(256, slice);
+    }
+
+    #[test]
+    fn version_1_has_a_hierarchy_and_files_of_its_own() {
+        // systemd's own hierarchy, without controllers, is beside it; so may be version 2's.
+        let group = "9:name=systemd:/x\n5:cpu,cpuacct:/y\n4:memory:/docker/c0\n0::/z\n";
+        let mounts = format!(
+            "{V1}{}",
+            V2.replace("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+        );
+        let own = "/sys/fs/cgroup/memory/docker/c0/memory.limit_in_bytes";
+        let above = "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes";
+        let machine = |inner, outer| {
+            Machine::new(group, &mounts)
+                .file(own, inner)
+                .file(above, outer)
+        };
+        machine("134217728\n", NONE).is_limited(128, own);
+        machine(NONE, "67108864\n").is_limited(64, above);
+    }
+
+    /// With a namespace of its own its group is called `/`; without, the mount begins at its group.
+    #[test]
+    fn a_container_sees_its_own_group_at_the_top() {
+        let top = "/sys/fs/cgroup/memory.max";
+        let machine = |group, mounts: &str| Machine::new(group, mounts).file(top, "67108864\n");
+        machine("0::/\n", V2).is_limited(64, top);
+        let below = V2.replacen(" / ", " /kubepods/pod1/c0 ", 1);
+        machine("0::/kubepods/pod1/c0\n", &below).is_limited(64, top);
+        // Seen from within, the mount's top is above.
+        let above = V2.replacen(" / ", " /../.. ", 1);
+        machine("0::/\n", &above).is_limited(64, top);
+        let v1 = V1.replace(
+            "/ /sys/fs/cgroup/memory",
+            "/docker/c0 /sys/fs/cgroup/memory",
+        );
+        let top = "/sys/fs/cgroup/memory/memory.limit_in_bytes";
+        let machine = Machine::new("4:memory:/docker/c0/inner\n", &v1);
+        machine.file(top, "33554432\n").is_limited(32, top);
+    }
+
+    #[test]
+    fn what_can_not_be_read_or_understood_is_no_limit() {
+        let own = "/sys/fs/cgroup/a/memory.max";
+        for text in ["", "many", "-1", "1e9"] {
+            let machine = Machine::new("0::/a\n", V2);
+            machine.file(own, text).has_all();
+        }
+        let machine = Machine::new("0::/a\n", V2).closed(own);
+        machine.has_all();
+        let closed = machine.file("/sys/fs/cgroup/memory.max", "67108864\n");
+        closed.is_limited(64, "/sys/fs/cgroup/memory.max");
+        Machine::new("::\n0:\n\u{0}", "- cgroup2\n - cgroup2 \n25 - cgroup2 x y").has_all();
+        let machine = Machine::new("0::/a\n", V2).closed("/proc/meminfo");
+        assert_eq!(machine.limit(), None);
+    }
+}

@@ -4,14 +4,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use figment::value::Value;
-
 use super::super::keys::find;
-use super::super::kinds::{Kind, format_bytes};
+use super::super::kinds::{Kind, Parsed, format_bytes};
 use super::super::layers::Values;
 use super::super::problem::{Place, Problem, Problems};
 
 const KEY: &str = "memory";
+/// What the origin of a share begins with.
+pub(super) const FLAG: &str = "--memory";
 /// Shares are whole MiB, so that they can be read.
 const MIB: u64 = 1 << 20;
 
@@ -38,12 +38,12 @@ impl Share {
     pub fn to_get(&self, bytes: u64) -> String {
         let total = self.num_sinks.saturating_mul(bytes);
         let total = format_bytes(total.saturating_add(self.taken));
-        format!("start with --memory {total}")
+        format!("start with {FLAG} {total}")
     }
 
     /// Where the value came from, within its file.
     pub fn origin(&self) -> String {
-        let mut text = format!("--memory {}", format_bytes(self.total));
+        let mut text = format!("{FLAG} {}", format_bytes(self.total));
         if self.taken > 0 {
             text += &format!(", of which other files set {}", format_bytes(self.taken));
         }
@@ -93,26 +93,19 @@ pub fn share(total: u64, sinks: &mut [(&mut Values, &mut Problems)]) {
     }
 }
 
-/// The same way as the value of any other layer.
 fn give(share: Share, values: &mut Values, problems: &mut Problems) {
-    let (bytes, least) = (share.bytes(), least());
-    let (Some(entry), Some(key)) = (values.entries.get_mut(KEY), find(KEY)) else {
+    let Some(entry) = values.entries.get_mut(KEY) else {
         return;
     };
+    let bytes = share.bytes().min(bounds().1);
     entry.place = Place::Share(share.clone());
-    entry.parsed = match key.kind.parse(&Value::from(bytes), true) {
-        Ok(parsed) => Some(parsed),
-        Err(unreadable) => {
-            let help = match bytes < least {
-                true => Some(format!("{}, or fewer sinks", share.to_get(least))),
-                false => unreadable.help,
-            };
-            let mut problem = Problem::new(KEY, entry.place.clone(), unreadable.what);
-            problem.help.extend(help);
-            problems.push(problem);
-            None
-        }
-    };
+    entry.parsed = (bytes >= least()).then_some(Parsed::Bytes(bytes));
+    if entry.parsed.is_none() {
+        let [bytes, least_shown] = [bytes, least()].map(format_bytes);
+        let what = format!("a share of {bytes} is too little: a sink needs at least {least_shown}");
+        let help = format!("{}, or with fewer sinks", share.to_get(least()));
+        problems.push(Problem::new(KEY, entry.place.clone(), what).help(help));
+    }
 }
 
 /// What is wrong, and what to do.
@@ -134,8 +127,13 @@ pub(super) fn listed(all: impl Iterator<Item = (impl fmt::Display, u64)>) -> Str
 
 /// The least that a sink may be given.
 pub(super) fn least() -> u64 {
+    bounds().0
+}
+
+/// The least and the most that the key takes.
+fn bounds() -> (u64, u64) {
     match find(KEY).map(|key| key.kind) {
-        Some(Kind::Bytes { min, .. }) => min,
-        _ => 0,
+        Some(Kind::Bytes { min, max }) => (min, max),
+        _ => (0, u64::MAX),
     }
 }
