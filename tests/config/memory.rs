@@ -229,7 +229,7 @@ fn more_than_the_process_may_have_is_warned_about_with_both_figures_and_what_to_
         (
             &["", ""],
             Some(200 * MIB),
-            "warning 1.toml memory: the sinks of this process may hold 200MiB (0.toml: 100MiB, 1.toml: 100MiB), which \
+            "warning 0.toml memory: the sinks of this process may hold 200MiB (0.toml: 100MiB, 1.toml: 100MiB), which \
              takes about 257MiB with the program around it, and the process may have 200MiB (/sys/fs/cgroup/memory.max) \
              | start with --memory 149MiB; give the process 257MiB",
         ),

@@ -39,7 +39,8 @@ pub fn check_fit(
     let held = sinks.iter().map(bytes).fold(0, u64::saturating_add);
     let (Some(limit), Some(largest)) = (
         of_process(surroundings),
-        sinks.iter().max_by_key(|loaded| bytes(loaded)),
+        // The first of those that hold most.
+        sinks.iter().rev().max_by_key(|loaded| bytes(loaded)),
     ) else {
         return;
     };
