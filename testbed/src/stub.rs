@@ -132,6 +132,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let is_bulk = request.uri().path().ends_with("_bulk");
+    let head = head(request.uri().query().unwrap_or_default());
     let is_gzip = request.headers().contains_key(CONTENT_ENCODING);
     let body = match request.into_body().collect().await {
         Ok(body) => body.to_bytes(),
@@ -139,8 +140,8 @@ async fn answer(
     };
     let text = match is_bulk {
         false => r#"{"version":{"number":"9.0.0"},"tagline":"You Know, for Tests"}"#.to_owned(),
-        true if is_gzip => kept.take(&gunzip(&body).unwrap_or_default()),
-        true => kept.take(&body),
+        true if is_gzip => kept.take(head, &gunzip(&body).unwrap_or_default()),
+        true => kept.take(head, &body),
     };
     let mut response = Response::new(Full::from(text));
     let json = hyper::header::HeaderValue::from_static("application/json");
@@ -151,26 +152,38 @@ async fn answer(
     Ok(response)
 }
 
-impl Kept {
-    /// Keeps every item and answers that all of them were done.
-    fn take(&self, body: &[u8]) -> String {
-        match self {
-            Kept::Arrivals(arrivals) => note(arrivals, body),
-            Kept::Count(count) => tally(count, body),
-        }
+/// How an answer begins: what `filter_path` doesn't name isn't in it, as with Elasticsearch.
+fn head(query: &str) -> &'static str {
+    let filter = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("filter_path="));
+    match filter.map(|paths| paths.replace("%2C", ",")) {
+        Some(paths) if !paths.split(',').any(|path| path == "took") => "",
+        _ => r#""took":1,"#,
     }
 }
 
-/// Two lines are a document; what is done to it is the same for all.
+impl Kept {
+    /// Keeps every item and answers that all of them were done.
+    fn take(&self, head: &str, body: &[u8]) -> String {
+        let items = match self {
+            Kept::Arrivals(arrivals) => note(arrivals, body),
+            Kept::Count(count) => tally(count, body),
+        };
+        format!(r#"{{{head}"errors":false,"items":[{items}]}}"#)
+    }
+}
+
+/// Two lines are a document; what is done to it is the same for all. The answer's items.
 fn tally(count: &AtomicUsize, body: &[u8]) -> String {
     let num = memchr::memchr_iter(b'\n', body).count() / 2;
     let op = body.split(|byte| *byte == b'"').nth(1).unwrap_or_default();
     let item = format!(r#"{{"{}":{{"status":201}}}}"#, String::from_utf8_lossy(op));
-    let items = vec![item; num].join(",");
     count.fetch_add(num, Ordering::AcqRel);
-    format!(r#"{{"took":1,"errors":false,"items":[{items}]}}"#)
+    vec![item; num].join(",")
 }
 
+/// The answer's items.
 fn note(arrivals: &Mutex<Vec<Arrival>>, body: &[u8]) -> String {
     let at = Instant::now();
     let mut noted = Vec::new();
@@ -190,10 +203,7 @@ fn note(arrivals: &Mutex<Vec<Arrival>>, body: &[u8]) -> String {
         items.push(format!(r#"{{"{op}":{{"status":201}}}}"#));
     }
     lock(arrivals).extend(noted);
-    format!(
-        r#"{{"took":1,"errors":false,"items":[{}]}}"#,
-        items.join(",")
-    )
+    items.join(",")
 }
 
 fn arrival(id: &str, at: Instant) -> Option<Arrival> {
@@ -211,13 +221,16 @@ fn arrival(id: &str, at: Instant) -> Option<Arrival> {
 mod tests {
     use super::*;
 
+    fn answer(kept: &Kept, query: &str, body: &[u8]) -> Value {
+        serde_json::from_str(&kept.take(head(query), body)).expect("JSON")
+    }
+
     #[test]
     fn items_are_noted_and_all_are_done() {
-        let arrivals = Mutex::default();
+        let arrivals = Arc::default();
         let body =
             b"{\"index\":{\"_id\":\"a+b+7+42\"}}\n{\"x\":1}\n{\"delete\":{\"_id\":\"t+1+2\"}}\n";
-        let text = note(&arrivals, body);
-        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        let answer = answer(&Kept::Arrivals(Arc::clone(&arrivals)), "", body);
         assert_eq!(answer["items"].as_array().map(Vec::len), Some(2));
         let noted = arrivals.lock().expect("lock");
         let places: Vec<_> = noted.iter().map(|a| (a.partition, a.offset)).collect();
@@ -226,10 +239,23 @@ mod tests {
 
     #[test]
     fn documents_are_counted_by_their_lines() {
-        let count = AtomicUsize::new(0);
-        let text = tally(&count, b"{\"create\":{}}\n{\"x\":1}\n{\"create\":{}}\n{}\n");
-        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        let count = Arc::new(AtomicUsize::new(0));
+        let body = b"{\"create\":{}}\n{\"x\":1}\n{\"create\":{}}\n{}\n";
+        let answer = answer(&Kept::Count(Arc::clone(&count)), "", body);
         assert_eq!(count.load(Ordering::Acquire), 2);
         assert_eq!(answer["items"][1]["create"]["status"], 201);
+    }
+
+    #[test]
+    fn what_the_filter_leaves_out_is_not_answered() {
+        let kept = Kept::Count(Arc::default());
+        for (query, is_there) in [
+            ("", true),
+            ("filter_path=errors%2Ctook&timeout=1s", true),
+            ("timeout=1s&filter_path=errors,items.*.status", false),
+        ] {
+            let answer = answer(&kept, query, b"{\"index\":{}}\n{}\n");
+            assert_eq!(answer.get("took").is_some(), is_there, "{query}");
+        }
     }
 }

@@ -227,8 +227,16 @@ impl Feeder {
     pub fn turn(&mut self) {
         let mut answers = Vec::new();
         let due = self.sink().poll(Instant::now(), &mut answers);
+        // What was answered before an epoch was closed is dropped by its epoch, as the pipeline does.
+        let epoch_of = |feeder: &Feeder, slot: &Slot| feeder.partitions[slot].epoch;
+        let slots = self.partitions.keys();
+        let polled: BTreeMap<_, _> = slots.map(|slot| (*slot, epoch_of(self, slot))).collect();
         for answer in answers {
-            self.hear(answer);
+            let (slot, epoch) = answer.about();
+            let is_over = epoch == polled[&slot] && epoch != epoch_of(self, &slot);
+            if !is_over {
+                self.hear(answer);
+            }
         }
         let delivering = self.partitions.values().filter(|p| p.is_delivering).count();
         self.most_delivering = self.most_delivering.max(delivering);
@@ -353,8 +361,19 @@ impl Feeder {
 
     /// Drains until everything is acked, however often it is rewound in between.
     pub fn finish(&mut self, slot: Slot) {
-        self.run_until_taken(slot);
-        self.drain(slot);
+        loop {
+            self.run_until_taken(slot);
+            let epoch = self.partition(slot).epoch;
+            let is_rewound = |feeder: &Feeder| feeder.partition(slot).epoch != epoch;
+            self.partitions.get_mut(&slot).unwrap().is_delivering = false;
+            self.sink().drain(slot, epoch);
+            self.run_until("a drain", |feeder| {
+                feeder.partition(slot).is_drained || is_rewound(feeder)
+            });
+            if !is_rewound(self) {
+                break;
+            }
+        }
         assert_eq!(self.partition(slot).acked, self.partition(slot).log_end());
     }
 

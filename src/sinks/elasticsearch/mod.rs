@@ -44,8 +44,10 @@ mod limits;
 pub mod lookup;
 mod nodes;
 mod outcome;
-mod request;
-mod success;
+#[doc(hidden)] // for tests/elasticsearch_sink
+pub mod request;
+#[doc(hidden)] // for tests/elasticsearch_sink
+pub mod success;
 mod transport;
 mod worker;
 

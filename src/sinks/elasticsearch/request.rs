@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 use crate::sinks::Rejection;
 
 /// Keeps the answer small and the positions of items: a status is always there.
-const FILTER: &str = "errors,items.*.status,items.*.error.type,items.*.error.reason,\
+pub const FILTER: &str = "errors,items.*.status,items.*.error.type,items.*.error.reason,\
                       items.*.error.index,items.*.failure_store,error,status";
 
 /// What came of one bulk request.

@@ -5,6 +5,8 @@
 //! each client gets a small runtime of its own (an [`Instance`]). After anything unclear a new instance takes
 //! over; the old one's runtime ends when the last file that was opened through it is gone.
 
+mod closing;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +23,8 @@ use super::failure::{self, Failure};
 use super::log::{Call, Child, Outcome};
 use crate::config::settings::HdfsSettings;
 use crate::error::Error;
+
+pub use closing::Unclosed;
 
 /// The largest file that is read whole: log entries and history files, never data.
 const MAX_READ_BYTES: usize = 64 << 20;
@@ -75,15 +79,6 @@ pub struct Hdfs {
 pub struct Writer {
     inner: FileWriter,
     instance: Arc<Instance>,
-}
-
-/// Why a file isn't closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unclosed {
-    /// The DataNodes don't have its bytes.
-    Broken(Error),
-    /// Perhaps it is.
-    Unclear(Error),
 }
 
 impl Hdfs {
@@ -228,9 +223,10 @@ impl Hdfs {
     /// Creates a small file with this content and closes it.
     pub async fn create_whole(&self, path: &str, content: Vec<u8>) -> Result<(), Failure> {
         let mut writer = self.open(path, plain_options()).await?;
+        let bytes = content.len() as u64;
         let written = match self.write(&mut writer, path, content.into()).await {
             Ok(()) => self
-                .close(&mut writer, path)
+                .close(&mut writer, path, bytes)
                 .await
                 .map_err(|failed| match failed {
                     Unclosed::Broken(why) | Unclosed::Unclear(why) => why,
@@ -263,28 +259,6 @@ impl Hdfs {
             Err(timeout) => self.hung(&writer.instance, "write to", path, timeout),
         };
         Err(failure.into_error())
-    }
-
-    /// Closes a file.
-    pub async fn close(&self, writer: &mut Writer, path: &str) -> Result<(), Unclosed> {
-        let closed = self.bounded(writer.inner.close()).await;
-        match closed {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                let is_broken = matches!(error, HdfsError::DataTransferError(_));
-                let why = self
-                    .failed(&writer.instance, "close", path, error)
-                    .into_error();
-                Err(match is_broken {
-                    true => Unclosed::Broken(why),
-                    false => Unclosed::Unclear(why),
-                })
-            }
-            Err(timeout) => {
-                let hung = self.hung(&writer.instance, "close", path, timeout);
-                Err(Unclosed::Unclear(hung.into_error()))
-            }
-        }
     }
 
     async fn call<T, F>(

@@ -309,7 +309,7 @@ impl Writing {
         }
     }
 
-    /// Closes the files at once: each waits about half a second for the DataNodes' reports.
+    /// Closes the files at once: each waits for the DataNodes' reports.
     async fn close_all(&mut self, cuts: Vec<Cut>) -> Result<Vec<FileEntry>, End> {
         let mut closing = JoinSet::new();
         let mut failed = None;

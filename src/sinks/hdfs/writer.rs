@@ -98,7 +98,7 @@ impl Files {
             .map_err(|error| broken(&file.path, &error))?;
         self.put(file, rest).await?;
         let bytes = file.written.load(Ordering::Relaxed);
-        match self.hdfs.close(&mut file.writer, &file.path).await {
+        match self.hdfs.close(&mut file.writer, &file.path, bytes).await {
             Ok(()) => Ok(bytes),
             Err(Unclosed::Broken(why)) => Err(why),
             Err(Unclosed::Unclear(why)) => {
@@ -199,7 +199,8 @@ async fn reap(hdfs: Arc<Hdfs>, waste: Waste, patience: Duration) {
             delete(&hdfs, &file.path).await;
             // It is deleted, so that the close fails at its end; what it is for is to let the DataNodes and the
             // client's own tasks go.
-            let close = hdfs.close(&mut file.writer, &file.path);
+            let bytes = file.written.load(Ordering::Relaxed);
+            let close = hdfs.close(&mut file.writer, &file.path, bytes);
             let _ = tokio::time::timeout(patience, close).await;
             drop(file.permit);
         }
