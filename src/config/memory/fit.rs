@@ -10,7 +10,7 @@ use super::limit::{Limit, of_process};
 use super::shares::{FLAG, least, listed};
 
 const MIB: u64 = 1 << 20;
-/// The program itself and its clients, with its first sink (docs/deploying.md has what was measured).
+/// The program itself, as far as it is in memory (docs/deploying.md has what was measured).
 const PROGRAM: u64 = 16 * MIB;
 /// Each sink's threads and clients.
 const EACH_SINK: u64 = 8 * MIB;

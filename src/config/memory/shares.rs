@@ -1,5 +1,6 @@
 //! `--memory`: one budget for all sinks of a process. What the files set themselves is taken off first; those that set
-//! nothing share the rest evenly. A share is a value like any other: it is read, judged and shown by the same code.
+//! nothing share the rest evenly. A share is a value like any other from there on: judged and shown by the same
+//! code.
 
 use std::fmt;
 use std::path::PathBuf;
