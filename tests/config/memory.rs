@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use outflow::config::kinds::parse_bytes;
 use outflow::config::problem::Problems;
 use outflow::config::settings::Settings;
 use outflow::config::{Loaded, Outcome, load_process};
@@ -269,15 +270,16 @@ proptest! {
     }
 
     #[test]
-    fn what_is_advised_fits(limit in (90 * MIB)..(64 * GIB), num in 1..4_usize) {
+    fn what_is_advised_fits(limit in (90 * MIB)..(4 * GIB), num in 1..4_usize) {
         let tops = vec![""; num];
         let heard = hears(&within(&tops, limit), Some(1 << 40));
         prop_assert_eq!(heard.len(), 1);
-        let advised = heard[0].split_once("start with --memory ").map(|(_, rest)| rest.split_once("MiB").unwrap().0);
-        if let Some(mib) = advised {
-            let mib: u64 = mib.parse().unwrap();
+        let advised = heard[0].split_once("start with --memory ");
+        let advised = advised.map(|(_, rest)| rest.split(';').next().unwrap());
+        if let Some(advised) = advised {
+            let memory = parse_bytes(advised).unwrap();
             // A sink's own formula may want more.
-            if let Ok(outcome) = load(&within(&tops, limit), Some(mib * MIB), &["workers=1"]) {
+            if let Ok(outcome) = load(&within(&tops, limit), Some(memory), &["workers=1"]) {
                 prop_assert_eq!(said(&outcome.warnings), [""; 0]);
             }
         }
