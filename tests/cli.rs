@@ -160,6 +160,10 @@ fn wrong_arguments_exit_with_2_and_say_what_is_right() {
         (&["chek"][..], "'check'"),
         (&["run"][..], "--config <FILE>"),
         (&["check", "--confg", "x"][..], "'--config'"),
+        (
+            &["run", "--memory", "64M", "--config", "x"],
+            "write a number and a unit: 512MiB, 1GiB",
+        ),
         (&[][..], "Usage"),
     ] {
         let (code, _, err) = run(args);
@@ -252,6 +256,70 @@ fn the_effective_configuration_is_shown_without_secrets() {
     ] {
         assert!(squeezed.contains(line), "{line} isn't in\n{out}");
     }
+}
+
+#[test]
+fn one_memory_for_all_sinks_is_shared_and_shown_and_nothing_starts_where_it_is_too_little() {
+    let folder = Folder::new();
+    let one = folder.file("one.toml", NOWHERE);
+    let two = folder.file("two.toml", &NOWHERE.replace("\"x\"", "\"y\""));
+    let with = |command, memory, file: &str| {
+        run(&[
+            command, "--memory", memory, "--config", file, "--config", &two,
+        ])
+    };
+    let (code, out, err) = with("config", "120MiB", &one);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let shown = out.lines().filter(|line| line.starts_with("memory ="));
+    let shown: Vec<String> = shown
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let share = "memory = \"60MiB\" # --memory 120MiB, shared by 2 sinks";
+    assert_eq!(shown, [share; 2]);
+
+    let own = folder.file("own.toml", &format!("memory = \"1GiB\"\n{NOWHERE}"));
+    for command in ["run", "check", "config"] {
+        let (code, out, err) = with(command, "60MiB", &one);
+        assert_eq!((code, out.as_str()), (2, ""), "{command}");
+        for file in [&one, &two] {
+            let place = format!("--> {file}, by --memory 60MiB, shared by 2 sinks");
+            assert!(err.contains(&place), "{command}: {err}");
+        }
+        let help = "help: start with --memory 64MiB";
+        assert!(err.contains(help), "{command}: {err}");
+
+        let (code, out, err) = with(command, "512MiB", &own);
+        assert_eq!((code, out.as_str()), (2, ""), "{command}");
+        let set = format!("the files set 1GiB together ({own}: 1GiB), more than --memory 512MiB");
+        let place = format!("--> {own}:1:10");
+        assert!(err.contains(&set) && err.contains(&place), "{err}");
+    }
+    for command in ["check", "config"] {
+        let agent = ["--memory", "1GiB", "--config", "config/agent.toml"];
+        let (code, _, err) = run(&[&[command][..], &agent].concat());
+        assert!(code == 2 && err.contains("--memory is for sinks"), "{err}");
+    }
+}
+
+#[test]
+fn more_memory_than_there_is_is_warned_about_and_it_runs_all_the_same() {
+    let folder = Folder::new();
+    let file = folder.file("sink.toml", NOWHERE);
+    let args = ["--memory", "1TiB", "--config", &file];
+    let (code, out, err) = run(&[&["check"][..], &args].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("the configuration is valid"), "{out}");
+    let may_hold = format!("the sinks of this process may hold 1TiB ({file}: 1TiB), which takes");
+    assert!(err.contains(&may_hold), "{err}");
+    assert!(err.contains("and the process may have "), "{err}");
+    assert!(err.contains("help: start with --memory "), "{err}");
+
+    let running = Running::start(&[&["run"][..], &args].concat());
+    running.line_with(&may_hold);
+    running.line_with("\"admin\"");
+    running.signal("-TERM");
+    let code = running.exit_code();
+    assert!(matches!(code, Some(0 | 3)), "{code:?}");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 #[path = "config/consumer.rs"]
 mod consumer;
+#[path = "config/memory.rs"]
+mod memory;
 #[path = "config/notify.rs"]
 mod notify;
 

@@ -20,6 +20,7 @@ mod end_to_end {
     mod lag;
     mod members;
     mod membership;
+    mod memory;
     mod pausing;
     mod rebalances;
     mod support;

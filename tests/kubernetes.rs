@@ -18,7 +18,7 @@ use std::time::Duration;
 use manifests::{Pod, documents, list, objects, pods, read, repository, text};
 use outflow::admin::guard::{Guard, Trust};
 use outflow::config::settings::{AdminSettings, Settings};
-use outflow::config::{load_monitor, load_sinks};
+use outflow::config::{load_monitor, load_process};
 use serde_json::Value;
 use testbed::guard::TestDir;
 use testbed::{Outflow, ports};
@@ -26,7 +26,7 @@ use testbed::{Outflow, ports};
 /// A sink's settings, as its pod finds them.
 fn settings(pod: &Pod) -> Settings {
     let file = "/etc/outflow/outflow.toml".into();
-    let outcome = load_sinks(&[file], &[], &pod.inside());
+    let outcome = load_process(&[file], &[], None, &pod.inside());
     let mut outcome = outcome.unwrap_or_else(|e| panic!("{}: {e}", pod.name));
     assert_eq!(
         outcome.warnings.0.len(),

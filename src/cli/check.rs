@@ -1,42 +1,35 @@
 //! `outflow check`: everything that is wrong with files and, if asked, with what the servers say.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
-use super::{ByKind, Exit, by_kind, print, say};
+use super::{ByKind, Exit, Files, by_kind, print, say};
 use crate::check::{Finding, Verdict};
 use crate::config::problem::{Problems, printable};
 use crate::config::settings::{
     AgentSettings, HdfsSettings, MonitorSettings, Settings, SinkSettings,
 };
 use crate::config::surroundings::Host;
-use crate::config::{Loaded, load_agent, load_monitor, load_sinks};
+use crate::config::{Loaded, load_agent, load_monitor};
 use crate::notify::settings::NotifierSettings;
 use crate::notify::try_out as notify;
 use crate::sinks;
 
 /// Says what is wrong; 0 if nothing is.
-pub fn check(
-    files: &[PathBuf],
-    flags: &[String],
-    connect: bool,
-    test_notify: Option<&str>,
-) -> Exit {
+pub(super) fn check(files: &Files, connect: bool, test_notify: Option<&str>) -> Exit {
+    let flags = &files.set;
     let ByKind {
         sinks,
         agents,
         monitors,
-    } = by_kind(files);
+    } = by_kind(&files.config);
     let mut problems = Problems::default();
     let mut loaded_sinks = Vec::new();
-    if !sinks.is_empty() {
-        match load_sinks(&sinks, flags, &Host) {
-            Ok(outcome) => {
-                problems.0.extend(outcome.warnings.0);
-                loaded_sinks = outcome.loaded;
-            }
-            Err(more) => problems.0.extend(more.0),
+    match files.load_sinks(&sinks) {
+        Ok(outcome) => {
+            problems.0.extend(outcome.warnings.0);
+            loaded_sinks = outcome.loaded;
         }
+        Err(more) => problems.0.extend(more.0),
     }
     let mut loaded_agents = Vec::new();
     for agent in &agents {
@@ -62,7 +55,7 @@ pub fn check(
     if problems.has_errors() {
         return Exit::Misused;
     }
-    for file in files {
+    for file in &files.config {
         print(&format!("{}: the configuration is valid\n", file.display()));
     }
     let mut worst = Verdict::Fine;

@@ -21,9 +21,11 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::problem::Problems;
+use crate::config::kinds::parse_bytes;
+use crate::config::problem::{Place, Problem, Problems};
+use crate::config::settings::Settings;
 use crate::config::surroundings::Host;
-use crate::config::{self, Outcome, keys::FileKind};
+use crate::config::{self, Loaded, Outcome, keys::FileKind};
 
 /// How the process ended; `--help` tells the meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +150,32 @@ struct Files {
     /// Set a key, over files and environment; it reaches every file that has its section
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    /// What all sinks of the process may hold together; those whose file sets no memory share what the others leave
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+}
+
+impl Files {
+    /// Loads those of sinks, which run in one process.
+    fn load_sinks(&self, sinks: &[PathBuf]) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
+        match (sinks, self.memory, self.config.first()) {
+            ([], Some(_), Some(file)) => {
+                let place = Place::WholeFile(file.clone());
+                let what = "--memory is for sinks, and no file describes one";
+                let problem = Problem::new("memory", place, what).help("leave it out");
+                Err(Problems(vec![problem]))
+            }
+            ([], ..) => Ok(Outcome {
+                loaded: Vec::new(),
+                warnings: Problems::default(),
+            }),
+            _ => config::load_process(sinks, &self.set, self.memory, &Host),
+        }
+    }
+}
+
+fn size(text: &str) -> Result<u64, &'static str> {
+    parse_bytes(text).ok_or("write a number and a unit: 512MiB, 1GiB")
 }
 
 /// The command line itself, for man pages and completions.
@@ -158,12 +186,12 @@ pub fn command() -> clap::Command {
 /// Runs the binary.
 pub fn main() -> Exit {
     match Cli::parse().command {
-        Command::Run { files } => run::run(&files.config, &files.set),
+        Command::Run { files } => run::run(&files),
         Command::Check {
             files,
             connect,
             test_notify,
-        } => check::check(&files.config, &files.set, connect, test_notify.as_deref()),
+        } => check::check(&files, connect, test_notify.as_deref()),
         Command::Config { files } => show(&files),
         Command::Group { command } => group::group(&command),
         Command::Adopt(arguments) => adopt::adopt(&arguments),
@@ -186,20 +214,18 @@ fn show(files: &Files) -> Exit {
     } = by_kind(&files.config);
     let mut text = String::new();
     let mut problems = Problems::default();
-    if !sinks.is_empty() {
-        match config::load_sinks(&sinks, &files.set, &Host) {
-            Ok(outcome) => {
-                problems.0.extend(outcome.warnings.0);
-                for loaded in outcome.loaded {
-                    text.push_str(&format!(
-                        "# {}\n{}\n",
-                        loaded.file.display(),
-                        loaded.effective
-                    ));
-                }
+    match files.load_sinks(&sinks) {
+        Ok(outcome) => {
+            problems.0.extend(outcome.warnings.0);
+            for loaded in outcome.loaded {
+                text.push_str(&format!(
+                    "# {}\n{}\n",
+                    loaded.file.display(),
+                    loaded.effective
+                ));
             }
-            Err(more) => problems.0.extend(more.0),
         }
+        Err(more) => problems.0.extend(more.0),
     }
     let agents = agents
         .iter()
@@ -225,8 +251,8 @@ fn show(files: &Files) -> Exit {
 }
 
 /// The warnings about a file, and its effective configuration.
-fn shown<T>(outcome: Outcome<config::Loaded<T>>) -> (Problems, String) {
-    let config::Loaded {
+fn shown<T>(outcome: Outcome<Loaded<T>>) -> (Problems, String) {
+    let Loaded {
         file, effective, ..
     } = outcome.loaded;
     let text = format!("# {}\n{effective}\n", file.display());

@@ -1,6 +1,5 @@
 //! `outflow run`: files to settings, settings to plans, plans to a supervisor; then wait for a signal.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -10,11 +9,10 @@ use tracing::{error, info, warn};
 
 use super::service_manager::ServiceManager;
 use super::signals::Signals;
-use super::{Exit, accept, fail};
+use super::{Exit, Files, accept, fail};
 use crate::admin::{Observed, Server};
 use crate::config::settings::{AdminSettings, LagSettings, LogSettings, Settings};
-use crate::config::surroundings::Host;
-use crate::config::{Loaded, deciding, load_sinks};
+use crate::config::{Loaded, deciding};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::monitor::Clusters;
@@ -30,8 +28,8 @@ use crate::{logging, service};
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Runs sinks until a signal.
-pub fn run(files: &[PathBuf], flags: &[String]) -> Exit {
-    let loaded = match accept(load_sinks(files, flags, &Host)) {
+pub(super) fn run(files: &Files) -> Exit {
+    let loaded = match accept(files.load_sinks(&files.config)) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };

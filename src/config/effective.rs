@@ -82,6 +82,7 @@ fn origin(place: &Place) -> String {
     match place {
         Place::File { file, line, .. } => format!("{}:{line}", file.display()),
         Place::Variable(name) => name.clone(),
+        Place::Share(share) => share.origin(),
         other => other.to_string(),
     }
 }
@@ -95,6 +96,13 @@ impl Effective {
             }
         }
         self.lines.append(&mut one.lines);
+    }
+
+    /// Where a value came from.
+    pub fn origin(&self, section: &str, key: &str) -> Option<&str> {
+        let mut lines = self.lines.iter();
+        let line = lines.find(|line| line.section == section && line.key == key)?;
+        Some(&line.origin)
     }
 
     /// Whether anybody set a key of `section`.

@@ -7,6 +7,8 @@
 //! | `document` | a TOML file with the place of every key |
 //! | `layers` | the layers, merged; where each value came from |
 //! | `validate` | raw values to [`settings`]; everything that is wrong, at once |
+//! | `memory/` | what the sinks of a process may hold together, and whether it fits |
+//! | `together` | what sinks of one process must not share |
 //! | `problem` | what is wrong, where, and what to do |
 //! | `effective` | the configuration as it came out |
 
@@ -15,14 +17,16 @@ pub mod effective;
 pub mod keys;
 pub mod kinds;
 mod layers;
+mod memory;
 pub mod problem;
 pub mod settings;
 pub mod surroundings;
+mod together;
 mod validate;
 
 pub(crate) use validate::{parse_age, parse_moment, partition_numbers};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use document::{Assigned, Document, Repeated};
@@ -30,7 +34,7 @@ use effective::Effective;
 use keys::FileKind;
 use layers::Values;
 use problem::{Place, Problem, Problems, Severity};
-use settings::{AgentSettings, MonitorSettings, Settings, SinkSettings};
+use settings::{AgentSettings, MonitorSettings, Settings};
 use surroundings::Surroundings;
 
 /// What came out of a file.
@@ -53,14 +57,41 @@ pub struct Outcome<T> {
     pub warnings: Problems,
 }
 
-/// Loads the files of sinks that are to run in one process. `flags` are `section.key=value`.
+/// Loads the files of sinks, which run in one process, to look at what they say. `flags` are `section.key=value`.
 pub fn load_sinks(
     files: &[PathBuf],
     flags: &[String],
     surroundings: &dyn Surroundings,
 ) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
+    load_together(files, flags, None, surroundings)
+}
+
+/// Loads the files of sinks that are to run in this process, or in one of these surroundings. All of them together may
+/// hold `memory` bytes, if that is given.
+pub fn load_process(
+    files: &[PathBuf],
+    flags: &[String],
+    memory: Option<u64>,
+    surroundings: &dyn Surroundings,
+) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
+    let mut outcome = load_together(files, flags, memory, surroundings)?;
+    memory::check_fit(&outcome.loaded, surroundings, &mut outcome.warnings);
+    Ok(outcome)
+}
+
+fn load_together(
+    files: &[PathBuf],
+    flags: &[String],
+    memory: Option<u64>,
+    surroundings: &dyn Surroundings,
+) -> Result<Outcome<Vec<Loaded<Settings>>>, Problems> {
     let mut problems = Problems::default();
-    let read = read_all(files, flags, FileKind::Sink, surroundings, &mut problems);
+    let mut read = read_all(files, flags, FileKind::Sink, surroundings, &mut problems);
+    if let Some(total) = memory {
+        let sinks = read.iter_mut();
+        let sinks = sinks.filter_map(|one| Some((one.merged.as_mut()?, &mut one.problems)));
+        memory::share(total, &mut sinks.collect::<Vec<_>>());
+    }
     let mut loaded = Vec::new();
     for mut values in read {
         // Each file is judged by itself; one broken file mustn't hide what is wrong with the next.
@@ -82,7 +113,7 @@ pub fn load_sinks(
         own.sort();
         problems.0.append(&mut own.0);
     }
-    check_together(&loaded, &mut problems);
+    together::check(&loaded, &mut problems);
     finish(loaded, problems)
 }
 
@@ -338,53 +369,6 @@ fn check_flags(
                 "it is for files with [{}]",
                 flag.address.key.section()
             )));
-        }
-    }
-}
-
-/// What sinks of one process must not share.
-fn check_together(loaded: &[Loaded<Settings>], problems: &mut Problems) {
-    let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
-    let mut groups: BTreeMap<(&str, &str), &Path> = BTreeMap::new();
-    let mut folders: BTreeMap<(String, String), &Path> = BTreeMap::new();
-    for Loaded { file, settings, .. } in loaded {
-        let place = || Place::WholeFile(file.clone());
-        if let Some(other) = names.insert(&settings.name, file) {
-            let what = format!(
-                "{:?} is the name of {}, too",
-                settings.name,
-                other.display()
-            );
-            problems.push(
-                Problem::new("name", place(), what).help("give every sink a name of its own"),
-            );
-        }
-        let kafka = &settings.kafka;
-        if let Some(other) = groups.insert((&kafka.bootstrap_servers, &kafka.group_id), file) {
-            let what = format!(
-                "{:?} is the group of {}, too",
-                kafka.group_id,
-                other.display()
-            );
-            problems.push(Problem::new("kafka.group_id", place(), what).help(
-                "two sinks in one group would each get half of the partitions: give each its own",
-            ));
-        }
-        let SinkSettings::Hdfs(hdfs) = &settings.sink else {
-            continue;
-        };
-        for topic in kafka.subscription.topics() {
-            let folder = (format!("{}{}", hdfs.url, hdfs.base), topic.clone());
-            if let Some(other) = folders.insert(folder, file) {
-                let what = format!(
-                    "{} writes topic {topic:?} into the same folder",
-                    other.display()
-                );
-                problems.push(
-                    Problem::new("hdfs.base", place(), what)
-                        .help("they would fence each other for ever: give each a base of its own"),
-                );
-            }
         }
     }
 }

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::memory::Share;
+
 /// Where a setting stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -26,6 +28,8 @@ pub enum Place {
     Variable(String),
     /// A `--set` flag, by its key.
     Flag(String),
+    /// The `--memory` flag, which the sinks of a process share.
+    Share(Share),
     /// Nobody set it.
     Default,
 }
@@ -41,6 +45,7 @@ impl fmt::Display for Place {
             Place::WholeFile(file) => write!(f, "{}", file.display()),
             Place::Variable(name) => write!(f, "environment variable {name}"),
             Place::Flag(key) => write!(f, "--set {key}"),
+            Place::Share(share) => write!(f, "{share}"),
             Place::Default => f.write_str("default"),
         }
     }

@@ -47,6 +47,7 @@ fn a_backlog_of_eight_partitions_is_worked_off_within_64_and_128_mib() {
     let load = stage.load(1_000, 8);
     for container in [&elasticsearch, &hdfs] {
         is_verified_from_within(&stage, container);
+        knows_its_limit_from_within(container);
     }
     ledger.merge(load.stop().unwrap());
 
@@ -85,4 +86,21 @@ fn is_verified_from_within(stage: &Stage, container: &Container) {
     );
     // The kernel took neither of the two for its memory.
     container.wait_for_progress(stage, SOME);
+}
+
+/// `check` goes by what the kernel holds the container to.
+fn knows_its_limit_from_within(container: &Container) {
+    let check = |memory: &[&str]| {
+        let file = ["check", "--config", "/etc/outflow/outflow.toml"];
+        let checked = container.exec(&[&file, memory].concat());
+        assert!(checked.status.success(), "{}", said(&checked));
+        said(&checked)
+    };
+    let fits = check(&[]);
+    assert!(!fits.contains("the process may have"), "{fits}");
+    if container.is_limited() {
+        let too_much = check(&["--set", "memory=1GiB"]);
+        let limit = format!("the process may have {}MiB", container.kind.limit / MIB);
+        assert!(too_much.contains(&limit), "{too_much}");
+    }
 }

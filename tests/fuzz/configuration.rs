@@ -184,7 +184,7 @@ fn check_problems(problems: &Problems, input: &str, least: Severity) {
                 );
             }
             Place::Default => panic!("{problem} stands nowhere"),
-            Place::WholeFile(_) | Place::Variable(_) | Place::Flag(_) => {}
+            Place::WholeFile(_) | Place::Variable(_) | Place::Flag(_) | Place::Share(_) => {}
         }
     }
     let shown = problems.to_string();

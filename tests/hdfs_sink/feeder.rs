@@ -352,13 +352,6 @@ impl Feeder {
         self.run_until("an ack", |feeder| feeder.partition(slot).acked >= offset);
     }
 
-    pub fn drain(&mut self, slot: Slot) {
-        let epoch = self.partition(slot).epoch;
-        self.partitions.get_mut(&slot).unwrap().is_delivering = false;
-        self.sink().drain(slot, epoch);
-        self.run_until("a drain", |feeder| feeder.partition(slot).is_drained);
-    }
-
     /// Drains until everything is acked, however often it is rewound in between.
     pub fn finish(&mut self, slot: Slot) {
         loop {

@@ -140,11 +140,20 @@ impl Pod {
         files
     }
 
-    /// What outflow finds in it.
+    /// What outflow finds in it: its own control group at the top, too.
     pub fn inside(&self) -> Inside {
+        let (mut files, limit) = (self.files(), self.memory_limit().to_string());
+        let mount = "25 19 0:22 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw";
+        for (path, text) in [
+            ("/proc/self/cgroup", "0::/"),
+            ("/proc/self/mountinfo", mount),
+            ("/sys/fs/cgroup/memory.max", &limit),
+        ] {
+            files.insert(path.into(), text.to_owned());
+        }
         Inside {
             env: self.env(),
-            files: self.files(),
+            files,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How many workers the memory carries, and how many open files each, by the very formulas that the sinks keep to.
 
 use super::super::kinds::{Parsed, format_bytes};
+use super::super::problem::Place;
 use super::super::settings::{HdfsSettings, SinkSettings};
 use super::Validator;
 use crate::kafka::budget::Budget;
@@ -58,7 +59,7 @@ impl Validator<'_> {
         sink: Option<&SinkSettings>,
         is_wanted: bool,
     ) {
-        let (memory, all) = (format_bytes(memory), format_bytes(all));
+        let memory = format_bytes(memory);
         let what = match workers {
             1 => format!("{memory} is too little for one worker"),
             n => format!("{n} workers need more memory than {memory}"),
@@ -75,9 +76,21 @@ impl Validator<'_> {
             }
             None => None,
         };
-        let key = if is_wanted { "workers" } else { "memory" };
-        let help = format!("give it memory = \"{all}\", or fewer workers");
+        let is_shared = matches!(self.values.place("memory"), Place::Share(_));
+        let key = match is_wanted && !is_shared {
+            true => "workers",
+            false => "memory",
+        };
+        let help = format!("{}, or fewer workers", self.to_get(all));
         self.error(key, what).extend([help].into_iter().chain(why));
+    }
+
+    /// How the sink gets so much memory.
+    fn to_get(&self, bytes: u64) -> String {
+        match self.values.place("memory") {
+            Place::Share(share) => share.to_get(bytes),
+            _ => format!("give it memory = \"{}\"", format_bytes(bytes)),
+        }
     }
 
     /// Fewer files than wanted are no mistake: partitions take turns. But it is said.
@@ -93,7 +106,8 @@ impl Validator<'_> {
             true => "memory",
             false => "hdfs.max_open_files",
         };
-        let (memory, cost, all) = (format_bytes(memory), format_bytes(cost), format_bytes(all));
+        let (memory, cost) = (format_bytes(memory), format_bytes(cost));
+        let help = self.to_get(all);
         let of_workers = match workers {
             1 => String::new(),
             n => format!(" for each of {n} workers"),
@@ -107,7 +121,7 @@ impl Validator<'_> {
             ),
         )
         .push(format!(
-            "give it memory = \"{all}\" for all of them, or say hdfs.max_open_files = {fit}"
+            "{help} for all of them, or say hdfs.max_open_files = {fit}"
         ));
     }
 }

@@ -29,6 +29,16 @@ pub fn file_cost_bytes(compression: Compression) -> u64 {
 /// What the chunks need at the least, beside the files.
 const LEAST_CHUNK_BYTES: u64 = 4 << 20;
 
+/// What may wait to be written, however much memory there is: more makes nothing faster and stays resident
+/// (docs/performance.md).
+const MOST_CHUNK_BYTES: u64 = 8 << 20;
+
+/// The sizes of a chunk.
+const CHUNK_BYTES: (u64, u64) = (64 << 10, 1 << 20);
+
+/// So many of a file's chunks fit into what may wait.
+const CHUNKS_PER_FILE: u64 = 4;
+
 /// What a worker's share must be for so many partitions with open files.
 pub fn share_bytes(files: u64, file_cost_bytes: u64) -> u64 {
     file_cost_bytes
@@ -60,15 +70,19 @@ impl Limits {
         let spare = for_files.saturating_sub(places as u64 * file_cost_bytes);
         let more_files = usize::try_from(spare / 2 / file_cost_bytes).unwrap_or(0);
         let files = places + more_files.min(places * 15);
+        // A chunk of each file may be half full, and none of them on its way.
+        let chunks = CHUNKS_PER_FILE * files as u64;
+        let most = MOST_CHUNK_BYTES.max(chunks * CHUNK_BYTES.0);
         let bytes = share_bytes
             .saturating_sub(files as u64 * file_cost_bytes)
-            .clamp(LEAST_CHUNK_BYTES, 1 << 30);
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            .clamp(LEAST_CHUNK_BYTES, most);
+        let chunk_bytes = (bytes / chunks).clamp(CHUNK_BYTES.0, CHUNK_BYTES.1);
+        let in_memory = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         Limits {
             places,
             files,
-            bytes,
-            chunk_bytes: (bytes / (4 * files)).clamp(64 << 10, 1 << 20),
+            bytes: in_memory(bytes),
+            chunk_bytes: in_memory(chunk_bytes),
         }
     }
 
@@ -224,6 +238,8 @@ mod tests {
             prop_assert!(limits.files >= limits.places);
             prop_assert!(limits.files as u64 * FILE_COST_BYTES + limits.bytes as u64 <= share);
             prop_assert!(limits.chunk_bytes * 2 <= limits.bytes);
+            let chunks = limits.files * CHUNKS_PER_FILE as usize * CHUNK_BYTES.0 as usize;
+            prop_assert!(limits.bytes <= (MOST_CHUNK_BYTES as usize).max(chunks));
             prop_assert!(limits.places + limits.closing() <= limits.files);
         }
     }
