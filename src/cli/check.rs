@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ByKind, Exit, Files, by_kind, print, say};
+use super::{ByKind, Exit, Files, by_kind, keep, print, say};
 use crate::check::{Finding, Verdict};
 use crate::config::problem::{Problems, printable};
 use crate::config::settings::{
@@ -23,33 +23,14 @@ pub(super) fn check(files: &Files, connect: bool, test_notify: Option<&str>) -> 
         monitors,
     } = by_kind(&files.config);
     let mut problems = Problems::default();
-    let mut loaded_sinks = Vec::new();
-    match files.load_sinks(&sinks) {
-        Ok(outcome) => {
-            problems.0.extend(outcome.warnings.0);
-            loaded_sinks = outcome.loaded;
-        }
-        Err(more) => problems.0.extend(more.0),
-    }
+    let loaded_sinks = keep(files.load_sinks(&sinks), &mut problems).unwrap_or_default();
     let mut loaded_agents = Vec::new();
     for agent in &agents {
-        match load_agent(agent, flags, &Host) {
-            Ok(outcome) => {
-                problems.0.extend(outcome.warnings.0);
-                loaded_agents.push(outcome.loaded);
-            }
-            Err(more) => problems.0.extend(more.0),
-        }
+        loaded_agents.extend(keep(load_agent(agent, flags, &Host), &mut problems));
     }
     let mut loaded_monitors = Vec::new();
     for monitor in &monitors {
-        match load_monitor(monitor, flags, &Host) {
-            Ok(outcome) => {
-                problems.0.extend(outcome.warnings.0);
-                loaded_monitors.push(outcome.loaded);
-            }
-            Err(more) => problems.0.extend(more.0),
-        }
+        loaded_monitors.extend(keep(load_monitor(monitor, flags, &Host), &mut problems));
     }
     say(&problems);
     if problems.has_errors() {

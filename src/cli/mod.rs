@@ -214,33 +214,18 @@ fn show(files: &Files) -> Exit {
     } = by_kind(&files.config);
     let mut text = String::new();
     let mut problems = Problems::default();
-    match files.load_sinks(&sinks) {
-        Ok(outcome) => {
-            problems.0.extend(outcome.warnings.0);
-            for loaded in outcome.loaded {
-                text.push_str(&format!(
-                    "# {}\n{}\n",
-                    loaded.file.display(),
-                    loaded.effective
-                ));
-            }
-        }
-        Err(more) => problems.0.extend(more.0),
+    let loaded = keep(files.load_sinks(&sinks), &mut problems);
+    text.extend(loaded.iter().flatten().map(shown));
+    for agent in &agents {
+        let loaded = keep(config::load_agent(agent, &files.set, &Host), &mut problems);
+        text.extend(loaded.as_ref().map(shown));
     }
-    let agents = agents
-        .iter()
-        .map(|file| config::load_agent(file, &files.set, &Host).map(shown));
-    let monitors = monitors
-        .iter()
-        .map(|file| config::load_monitor(file, &files.set, &Host).map(shown));
-    for loaded in agents.chain(monitors) {
-        match loaded {
-            Ok((warnings, more)) => {
-                problems.0.extend(warnings.0);
-                text.push_str(&more);
-            }
-            Err(more) => problems.0.extend(more.0),
-        }
+    for monitor in &monitors {
+        let loaded = keep(
+            config::load_monitor(monitor, &files.set, &Host),
+            &mut problems,
+        );
+        text.extend(loaded.as_ref().map(shown));
     }
     say(&problems);
     if problems.has_errors() {
@@ -250,13 +235,23 @@ fn show(files: &Files) -> Exit {
     Exit::Fine
 }
 
-/// The warnings about a file, and its effective configuration.
-fn shown<T>(outcome: Outcome<Loaded<T>>) -> (Problems, String) {
-    let Loaded {
-        file, effective, ..
-    } = outcome.loaded;
-    let text = format!("# {}\n{effective}\n", file.display());
-    (outcome.warnings, text)
+/// A file's effective configuration.
+fn shown<T>(loaded: &Loaded<T>) -> String {
+    format!("# {}\n{}\n", loaded.file.display(), loaded.effective)
+}
+
+/// What was loaded, unless something is wrong with it; what there is to say goes to `problems`.
+fn keep<T>(loaded: Result<Outcome<T>, Problems>, problems: &mut Problems) -> Option<T> {
+    match loaded {
+        Ok(outcome) => {
+            problems.0.extend(outcome.warnings.0);
+            Some(outcome.loaded)
+        }
+        Err(more) => {
+            problems.0.extend(more.0);
+            None
+        }
+    }
 }
 
 /// Files by whose they are.
