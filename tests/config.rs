@@ -424,7 +424,13 @@ ca_file = \"/ca.pem\""
         ),
         (
             Machine::with("name = \"a\"\nname = \"b\"\n"),
-            "2:1 : not TOML: duplicate key | ",
+            "2:1 : not TOML: duplicate key | it stands further up in this file, too: keep one of them; a second sink has a file of its own",
+        ),
+        (
+            Machine::with(&format!(
+                "{KAFKA}[elasticsearch]\nurls = [\"10.0.0.1:9200\"]\n"
+            )),
+            "6:1 elasticsearch.urls: the URL begins neither with http:// nor with https:// | write urls = [\"https://es-1:9200\", \"https://es-2:9200\"]",
         ),
     ];
     let wrong = cases.into_iter().filter_map(|(machine, expected)| {

@@ -13,6 +13,10 @@ use super::problem::{Place, Problem, Problems, Snippet, printable, suggest};
 
 type Span = std::ops::Range<usize>;
 
+/// Two files that were put into one are full of it.
+const TWICE: &str =
+    "it stands further up in this file, too: keep one of them; a second sink has a file of its own";
+
 /// A key, or an entry of one that holds entries by name.
 #[derive(Debug, Clone)]
 pub struct Address {
@@ -147,11 +151,11 @@ pub fn read(file: &Path, text: &str, kind: FileKind, problems: &mut Problems) ->
     }
     for error in errors.iter().take(10) {
         let place = reader.place_of_syntax(error.span().unwrap_or(0..0));
-        reader.problems.push(Problem::new(
-            "",
-            place,
-            format!("not TOML: {}", error.message()),
-        ));
+        let problem = Problem::new("", place, format!("not TOML: {}", error.message()));
+        reader.problems.push(match error.message() {
+            "duplicate key" => problem.help(TWICE),
+            _ => problem,
+        });
     }
     reader.out
 }
@@ -160,6 +164,13 @@ pub fn read(file: &Path, text: &str, kind: FileKind, problems: &mut Problems) ->
 fn is_name(name: &str) -> bool {
     let mut keys = KEYS.iter();
     keys.any(|key| key.path == name || key.name() == name)
+}
+
+/// Whether a line begins a section, and says nothing else.
+fn is_header(line: &str) -> bool {
+    let line = line.trim_end();
+    let inner = line.strip_prefix('[').and_then(|l| l.strip_suffix(']'));
+    inner.is_some_and(|name| SECTIONS.contains(&name))
 }
 
 struct Reader<'a> {
@@ -351,12 +362,13 @@ impl Reader<'_> {
         })
     }
 
-    /// A line that isn't TOML is shown as far as its first `=`, if a key's name stands before that: anything else
-    /// may be a piece of a secret, whose base64 ends with `=`, too.
+    /// A line that isn't TOML is shown as far as its first `=`, if a key's name stands before that, and whole if it is
+    /// a section's header: anything else may be a piece of a secret, whose base64 ends with `=`, too.
     fn place_of_syntax(&self, span: Span) -> Place {
         let (line, column, text) = self.locate(span.start);
         let shown = match text.split_once('=') {
             Some((name, _)) if is_name(name.trim()) => format!("{}= …", printable(name)),
+            None if is_header(text) => text.trim_end().to_owned(),
             _ => String::new(),
         };
         let snippet = (!shown.is_empty()).then(|| Snippet {

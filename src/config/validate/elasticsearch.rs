@@ -68,6 +68,7 @@ impl Validator<'_> {
             } else {
                 "the URL".into()
             };
+            let no_scheme = || format!("{number} begins neither with http:// nor with https://");
             match url::Url::parse(text) {
                 Ok(url) if !url.username().is_empty() || url.password().is_some() => {
                     self.error(KEY, format!("{number} has a user or a password in it")).push(
@@ -75,11 +76,7 @@ impl Validator<'_> {
                     );
                 }
                 Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host().is_none() => {
-                    self.error(
-                        KEY,
-                        format!("{number} begins neither with http:// nor with https://"),
-                    )
-                    .push(HELP.into());
+                    self.error(KEY, no_scheme()).push(HELP.into());
                 }
                 Ok(url) if url.query().is_some() || url.fragment().is_some() => {
                     self.error(KEY, format!("{number} has a query or a fragment"))
@@ -88,6 +85,9 @@ impl Validator<'_> {
                         );
                 }
                 Ok(url) => urls.push(url),
+                Err(url::ParseError::RelativeUrlWithoutBase) => {
+                    self.error(KEY, no_scheme()).push(HELP.into());
+                }
                 Err(error) => {
                     self.error(KEY, format!("{number} can't be read: {error}"))
                         .push(HELP.into());

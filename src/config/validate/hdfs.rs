@@ -49,8 +49,13 @@ impl Validator<'_> {
         const HELP: &str =
             "write url = \"hdfs://namenode:8020\", or \"hdfs://nameservice\" with config_dir";
         let text = self.required(KEY, HELP)?;
+        const NO_SCHEME: &str = "doesn't begin with hdfs:// and a host";
         let url = match url::Url::parse(&text) {
             Ok(url) => url,
+            Err(url::ParseError::RelativeUrlWithoutBase) => {
+                self.error(KEY, NO_SCHEME).push(HELP.into());
+                return None;
+            }
             Err(error) => {
                 self.error(KEY, format!("can't be read: {error}"))
                     .push(HELP.into());
@@ -61,8 +66,7 @@ impl Validator<'_> {
             self.error(KEY, "has a user or a password in it")
                 .push("set hdfs.user instead".into());
         } else if url.scheme() != "hdfs" || url.host_str().is_none_or(str::is_empty) {
-            self.error(KEY, "doesn't begin with hdfs:// and a host")
-                .push(HELP.into());
+            self.error(KEY, NO_SCHEME).push(HELP.into());
         } else if !matches!(url.path(), "" | "/") || url.query().is_some() {
             self.error(KEY, "has a path in it")
                 .push("set hdfs.base to the path".into());

@@ -104,7 +104,9 @@ impl Validator<'_> {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {
                 return Some((text, url));
             }
-            Ok(_) => "begins neither with http:// nor with https://".to_owned(),
+            Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+                "begins neither with http:// nor with https://".to_owned()
+            }
             Err(error) => format!("can't be read: {error}"),
         };
         let key = if self.values.is_set(URL) {
