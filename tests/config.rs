@@ -8,6 +8,8 @@ mod consumer;
 mod memory;
 #[path = "config/notify.rs"]
 mod notify;
+#[path = "config/together.rs"]
+mod together;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -20,6 +20,8 @@ pub struct Line {
     pub value: Option<String>,
     /// Where it came from.
     pub origin: String,
+    /// The same for a message; none if nobody set it.
+    place: Option<Place>,
 }
 
 /// A file's values, in the order of the reference.
@@ -51,6 +53,7 @@ impl Effective {
                         key: format!("{}{inner}", super::kinds::quote(name)),
                         value: Some(value.to_toml()),
                         origin: origin(&entry.place),
+                        place: Some(entry.place.clone()),
                     })
                 }));
                 continue;
@@ -72,6 +75,7 @@ impl Effective {
                 key: key.name().to_owned(),
                 value,
                 origin,
+                place: entry.map(|entry| entry.place.clone()),
             });
         }
         Effective { lines }
@@ -100,9 +104,17 @@ impl Effective {
 
     /// Where a value came from.
     pub fn origin(&self, section: &str, key: &str) -> Option<&str> {
+        self.line(section, key).map(|line| &*line.origin)
+    }
+
+    /// Where somebody set a value.
+    pub(super) fn place(&self, section: &str, key: &str) -> Option<&Place> {
+        self.line(section, key)?.place.as_ref()
+    }
+
+    fn line(&self, section: &str, key: &str) -> Option<&Line> {
         let mut lines = self.lines.iter();
-        let line = lines.find(|line| line.section == section && line.key == key)?;
-        Some(&line.origin)
+        lines.find(|line| line.section == section && line.key == key)
     }
 
     /// Whether anybody set a key of `section`.
