@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, default_value_t = 8)]
     partitions: i32,
     /// How often each figure is taken; what is compared is interleaved
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Old files in HDFS for the part start-hdfs
     #[arg(long, default_value_t = 20_000)]

@@ -90,6 +90,8 @@ enum Chosen {
     Create(&'static str),
     AddBlock,
     Complete(&'static str),
+    /// What closes a temp file once its last block is reported.
+    RecoverLease,
     /// The commit point, publishing, marking as done: by the target's ending.
     Rename(&'static str),
     Delete,
@@ -101,6 +103,7 @@ const STEPS: &[Chosen] = &[
     Chosen::AddBlock,
     Chosen::Complete(".tmp"),
     Chosen::Complete(".entry"),
+    Chosen::RecoverLease,
     Chosen::Rename(".entry"),
     Chosen::Rename(".tmp"),
     Chosen::Rename(".done"),
@@ -113,6 +116,7 @@ impl Chosen {
             Self::Create(ending) => call.name == "create" && call.contains(ending),
             Self::AddBlock => call.name == "addBlock",
             Self::Complete(ending) => call.name == "complete" && call.contains(ending),
+            Self::RecoverLease => call.name == "recoverLease" && call.contains(".tmp"),
             Self::Rename(part) => call.name == "rename2" && call.contains(part),
             Self::Delete => call.name == "delete",
         }

@@ -142,6 +142,8 @@ fn restart_if_gone(world: &World) -> Result<()> {
 enum Call {
     /// A file of ours is closed: temp file or entry.
     Close,
+    /// The same, once its last block is reported.
+    CloseSooner,
     /// An entry is renamed to its place in the log: the commit point.
     Commit,
     /// A temp file is renamed to its final path.
@@ -153,6 +155,8 @@ enum Call {
 const BEFORE_THE_RENAME: &[(Call, Spring)] = &[
     (Call::Close, Spring::Before),
     (Call::Close, Spring::After),
+    (Call::CloseSooner, Spring::Before),
+    (Call::CloseSooner, Spring::After),
     (Call::Commit, Spring::Before),
     (Call::Publish, Spring::Before),
 ];
@@ -174,6 +178,7 @@ impl Call {
         let (published, done) = (has(&format!("{topic}+")), has(".done"));
         match self {
             Self::Close => has("complete") && has("_outflow"),
+            Self::CloseSooner => has("recoverLease") && has("_outflow"),
             Self::Commit => renames && has(".json") && !published && !done,
             Self::Publish => renames && published,
             Self::Done => renames && done && !published,
