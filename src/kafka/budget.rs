@@ -3,7 +3,7 @@
 //! librdkafka counts the values of queued records. Memory holds more than that: some hundred bytes of its own for
 //! each record, whatever its size, and what one more answer of each broker brings, since it only looks at its
 //! limits before it asks. So the budget is split: at most a quarter for values, a quarter for the client's own bytes,
-//! and what is left for answers. Its limits hold for the sum over partitions, because all of them are forwarded into one
+//! half for answers. Its limits hold for the sum over partitions, because all of them are forwarded into one
 //! queue.
 
 /// Fetched records may take this part of a sink's memory; the rest is the sink's (bodies, open files).
@@ -64,23 +64,18 @@ impl Budget {
 
     /// What one fetch may bring, from all partitions of a broker together. (A batch that is larger comes alone.)
     pub fn fetch_bytes(&self) -> u64 {
-        ((self.bytes - 2 * self.half_of_queue()) / ANSWERS).max(LEAST_FETCH)
-    }
-
-    /// For values, and the same for what the client takes for each.
-    fn half_of_queue(&self) -> u64 {
-        (self.bytes / 4).min(QUEUE_BYTES / 2)
+        (self.bytes / 2 / ANSWERS).max(LEAST_FETCH)
     }
 
     /// Whether a larger budget would raise this property's limit: the queue has a limit of its own.
     pub fn grows(&self, property: &str) -> bool {
         let queue = property.starts_with("queued.");
-        self.bytes < BYTES.1 && !(queue && 2 * self.half_of_queue() >= QUEUE_BYTES)
+        self.bytes < BYTES.1 && !(queue && self.bytes / 4 >= QUEUE_BYTES / 2)
     }
 
     /// The most that each of librdkafka's properties may say.
     pub fn limits(&self) -> [(&'static str, u64); 5] {
-        let half_of_queue = self.half_of_queue();
+        let half_of_queue = (self.bytes / 4).min(QUEUE_BYTES / 2);
         [
             // The client multiplies by 1,000.
             ("queued.max.messages.kbytes", half_of_queue / 1_000),

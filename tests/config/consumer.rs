@@ -249,7 +249,7 @@ fn fetching_and_queueing_are_cut_down_to_the_memory_that_there_is_and_that_is_sa
         machine.said(),
         [
             format!(
-                "warning 6:1 kafka.properties.\"fetch.max.bytes\": is cut down to 327680: a worker's fetched \
+                "warning 6:1 kafka.properties.\"fetch.max.bytes\": is cut down to 262144: a worker's fetched \
                  records may take 32MiB in all, whatever their size and number of partitions | leave it out, \
                  or raise memory; {large}"
             ),
@@ -262,14 +262,14 @@ fn fetching_and_queueing_are_cut_down_to_the_memory_that_there_is_and_that_is_sa
     assert_eq!(machine.settings().kafka.properties.len(), 4);
     // What is just as much as there may be is left as it is.
     let machine = kafka(
-        "topics = [\"t\"]\n[kafka.properties]\n\"fetch.max.bytes\" = 327680\n\
-         \"max.partition.fetch.bytes\" = 327681\n\"queued.min.messages\" = 19660",
+        "topics = [\"t\"]\n[kafka.properties]\n\"fetch.max.bytes\" = 262144\n\
+         \"max.partition.fetch.bytes\" = 262145\n\"queued.min.messages\" = 19660",
     );
     let said = machine.said();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(
         said[0].starts_with(
-            "warning 7:1 kafka.properties.\"max.partition.fetch.bytes\": is cut down to 327680: a"
+            "warning 7:1 kafka.properties.\"max.partition.fetch.bytes\": is cut down to 262144: a"
         ),
         "{said:?}"
     );
