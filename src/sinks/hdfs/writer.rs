@@ -22,6 +22,13 @@ const SETTLE_CLOSE: Duration = Duration::from_secs(30);
 /// How long between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// When a file is deleted once more whose creation wasn't answered: the call may reach the NameNode late.
+const LATE: [Duration; 3] = [
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+];
+
 /// One temp file, open.
 pub struct TempFile {
     name: String,
@@ -71,7 +78,7 @@ impl Files {
             Err(failure) => {
                 if let Failure::Unknown(_) = failure {
                     // It may be there, or come yet; the next opening finds it if we don't.
-                    self.reaper.delete(path);
+                    self.reaper.late(path);
                 }
                 Err(failure)
             }
@@ -165,6 +172,8 @@ pub struct Reaper(mpsc::UnboundedSender<Waste>);
 enum Waste {
     File(Box<TempFile>),
     Path(String),
+    /// It may come yet.
+    Late(String),
 }
 
 impl Reaper {
@@ -186,15 +195,27 @@ impl Reaper {
         let _ = self.0.send(Waste::File(Box::new(file)));
     }
 
-    /// Deletes a temp file that may be there.
+    /// Deletes a temp file that is closed.
     pub fn delete(&self, path: String) {
         let _ = self.0.send(Waste::Path(path));
+    }
+
+    /// Deletes a temp file that may be there, or come yet. No file gets its name again.
+    pub fn late(&self, path: String) {
+        let _ = self.0.send(Waste::Late(path));
     }
 }
 
 async fn reap(hdfs: Arc<Hdfs>, waste: Waste, patience: Duration) {
     match waste {
         Waste::Path(path) => delete(&hdfs, &path).await,
+        Waste::Late(path) => {
+            delete(&hdfs, &path).await;
+            for pause in LATE {
+                tokio::time::sleep(pause).await;
+                delete(&hdfs, &path).await;
+            }
+        }
         Waste::File(mut file) => {
             delete(&hdfs, &file.path).await;
             // It is deleted, so that the close fails at its end; what it is for is to let the DataNodes and the
