@@ -46,6 +46,7 @@ impl Control {
         }
         status
     }
+
     /// Why a partition waits without trouble: its span is full, or what the sink says of its turn.
     pub(super) fn why_waiting(
         &self,

@@ -208,16 +208,17 @@ impl Reaper {
 
 async fn reap(hdfs: Arc<Hdfs>, waste: Waste, patience: Duration) {
     match waste {
-        Waste::Path(path) => delete(&hdfs, &path).await,
+        Waste::Path(path) => warn_of(&path, delete(&hdfs, &path).await),
         Waste::Late(path) => {
-            delete(&hdfs, &path).await;
+            let mut is_gone = delete(&hdfs, &path).await;
             for pause in LATE {
                 tokio::time::sleep(pause).await;
-                delete(&hdfs, &path).await;
+                is_gone = delete(&hdfs, &path).await;
             }
+            warn_of(&path, is_gone);
         }
         Waste::File(mut file) => {
-            delete(&hdfs, &file.path).await;
+            warn_of(&file.path, delete(&hdfs, &file.path).await);
             // It is deleted, so that the close fails at its end; what it is for is to let the DataNodes and the
             // client's own tasks go.
             let bytes = file.written.load(Ordering::Relaxed);
@@ -228,11 +229,11 @@ async fn reap(hdfs: Arc<Hdfs>, waste: Waste, patience: Duration) {
     }
 }
 
-/// A few tries: what remains is deleted when the partition is opened next.
-async fn delete(hdfs: &Hdfs, path: &str) {
+/// A few tries; whether it is gone.
+async fn delete(hdfs: &Hdfs, path: &str) -> bool {
     for _ in 0..5 {
         match hdfs.delete(path, false).await {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(failure) => {
                 let why = failure.into_error();
                 tracing::debug!(path, "a temp file isn't deleted yet: {why}");
@@ -240,8 +241,15 @@ async fn delete(hdfs: &Hdfs, path: &str) {
             }
         }
     }
-    tracing::warn!(
-        path,
-        "a temp file stays until its partition is opened again"
-    );
+    false
+}
+
+/// What remains is deleted when the partition is opened next.
+fn warn_of(path: &str, is_gone: bool) {
+    if !is_gone {
+        tracing::warn!(
+            path,
+            "a temp file stays until its partition is opened again"
+        );
+    }
 }

@@ -2,10 +2,12 @@
 //!
 //! A file is complete once its last block is: the client says how long that block is (it *commits* it), and a
 //! DataNode reports that it has it. hdfs-native asks at once, before the report, and again after half a second.
-//! Meanwhile the report has come, and the recovery of the file's lease completes it. That would take an unfinished file
-//! from its writer, so it waits until the file has its full length: the NameNode knows the last block's length
-//! only once it is committed. (After a pipeline's recovery it may know it before. Then the client's close fails, and
-//! what `recover_lease` and the length say decides, as after any unclear close.)
+//! Meanwhile the report has come, and the recovery of the file's lease completes the file.
+//!
+//! Recovering the lease any earlier would recover the block, too, and take it from its writer (FSNamesystem's
+//! `internalReleaseLease`, Hadoop 3.4). So it waits until the NameNode, asked for the file's blocks, counts all of its bytes:
+//! there the last block counts only once it is complete (`computeFileSizeNotIncludingLastUcBlock`), unlike in
+//! `getFileInfo`'s length.
 
 use std::future::{Future, pending};
 use std::time::Duration;
@@ -18,8 +20,7 @@ use crate::error::Error;
 /// Between the looks at a file that closes: doubled from the first to the last.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(250));
 
-/// How often a committed file is tried to be completed: what isn't reported by then takes its time, and each try is a
-/// warning in the NameNode's log.
+/// How often a file whose blocks are complete is tried to be completed; then it is for its client.
 const TRIES: usize = 5;
 
 /// Why a file isn't closed.
@@ -38,11 +39,8 @@ impl Hdfs {
         let sooner = completed(
             bytes,
             || async {
-                client
-                    .get_file_info(path)
-                    .await
-                    .ok()
-                    .map(|status| status.length as u64)
+                let reader = client.read(path).await.ok()?;
+                Some(reader.file_length() as u64)
             },
             || async {
                 client
@@ -73,6 +71,7 @@ impl Hdfs {
 }
 
 /// Ends when the file is complete with all its bytes; never, if that is for the client's own close to find out.
+/// `length` is that of its complete blocks.
 async fn completed<L, C>(bytes: u64, length: impl Fn() -> L, complete: impl Fn() -> C)
 where
     L: Future<Output = Option<u64>>,
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_is_completed_once_its_last_block_is_committed_and_reported() {
+    async fn a_file_is_completed_once_its_last_block_is_reported() {
         let lengths = [Some(0), Some(0), Some(BYTES)];
         let (is_completed, asked) = asked(&lengths, &[false, true]).await;
         assert!(is_completed);
