@@ -389,6 +389,36 @@ fn a_datanode_that_dies_under_a_file_costs_a_rewind_and_no_record() {
     wait_for_no_temps(&files, base);
 }
 
+/// Until a DataNode has reported a file's last block, the file is its writer's: whoever recovers the lease before
+/// makes the close fail.
+#[test]
+fn a_file_whose_last_block_is_reported_late_is_closed_all_the_same() {
+    // A server of its own, but not beside the others'.
+    let _alone = hdfs();
+    let interval = ("dfs.blockreport.incremental.intervalMsec", "300");
+    let hdfs = Hdfs::start(&HdfsOptions {
+        properties: vec![(interval.0.into(), interval.1.into())],
+        ..HdfsOptions::default()
+    })
+    .expect("HDFS starts");
+    let mut settings = settings(hdfs.url(), "/late");
+    settings.rotation.records = Some(100);
+    let mut feeder = Feeder::new(settings);
+    let slot = feeder.add("t", 0, rows(2_000));
+    feeder.run_until_acked(slot, 2_000);
+    assert_eq!(lines(&hdfs.files(), "/late", "t", 0), plain_lines(0..2_000));
+    assert!(feeder.partition(slot).rewinds.is_empty());
+    let log = std::fs::read_to_string(hdfs.namenode().log()).unwrap();
+    assert!(log.contains("Recovering [Lease"), "files are closed sooner");
+    for words in [
+        "recovery is in progress",
+        "Failed to release lease",
+        "under recovery",
+    ] {
+        assert!(!log.contains(words), "{words}");
+    }
+}
+
 /// Lets HDFS go, sees that the sink waits, lets it come back, and sees that it goes on.
 fn survives(base: &str, rotation_records: u64, goes: impl Fn(&Hdfs), returns: impl Fn(&Hdfs)) {
     let hdfs = hdfs();
