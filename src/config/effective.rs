@@ -20,7 +20,7 @@ pub struct Line {
     pub value: Option<String>,
     /// Where it came from.
     pub origin: String,
-    /// The same for a message; none if nobody set it.
+    /// The same for a message; none, or the default's, if nobody set it.
     place: Option<Place>,
 }
 
@@ -109,7 +109,8 @@ impl Effective {
 
     /// Where somebody set a value.
     pub(super) fn place(&self, section: &str, key: &str) -> Option<&Place> {
-        self.line(section, key)?.place.as_ref()
+        let place = self.line(section, key)?.place.as_ref();
+        place.filter(|place| **place != Place::Default)
     }
 
     fn line(&self, section: &str, key: &str) -> Option<&Line> {

@@ -29,8 +29,8 @@ pub fn file_cost_bytes(compression: Compression) -> u64 {
 /// What the chunks need at the least, beside the files.
 const LEAST_CHUNK_BYTES: u64 = 4 << 20;
 
-/// What may wait to be written, however much memory there is: more makes nothing faster and stays resident
-/// (docs/performance.md).
+/// What may wait to be written, however much memory there is, unless so many files are open that their smallest
+/// chunks need more: more makes nothing faster and stays resident (docs/performance.md).
 const MOST_CHUNK_BYTES: u64 = 8 << 20;
 
 /// The sizes of a chunk.
@@ -66,7 +66,7 @@ impl Limits {
         let for_files = share_bytes.saturating_sub(LEAST_CHUNK_BYTES);
         let affordable = usize::try_from(for_files / file_cost_bytes).unwrap_or(usize::MAX);
         let places = max_open_files.min(affordable).max(1);
-        // What is left when every place has its file is shared by buckets and chunks.
+        // Of what is left when every place has its file, at most half is for files of more buckets.
         let spare = for_files.saturating_sub(places as u64 * file_cost_bytes);
         let more_files = usize::try_from(spare / 2 / file_cost_bytes).unwrap_or(0);
         let files = places + more_files.min(places * 15);
@@ -218,7 +218,7 @@ mod tests {
             assert_eq!(limits.places, 4, "{files}");
             limits.closing()
         };
-        // Of what is left beside the places a half goes to chunks.
+        // Of what is left beside the places a half at most goes to files.
         assert_eq!([4, 5, 6, 8, 64].map(closing), [0, 0, 1, 2, 2]);
         let alone = Limits::new(1 << 30, 1, FILE_COST_BYTES);
         assert_eq!(

@@ -42,12 +42,7 @@ impl Hdfs {
                 let reader = client.read(path).await.ok()?;
                 Some(reader.file_length() as u64)
             },
-            || async {
-                client
-                    .recover_lease(path)
-                    .await
-                    .is_ok_and(|is_closed| is_closed)
-            },
+            || async { matches!(client.recover_lease(path).await, Ok(true)) },
         );
         let closed = tokio::select! {
             biased;
